@@ -1,0 +1,132 @@
+"""What the domain asks of the world around it: a clock, a gateway, a doorbell. Adapters implement these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from domain.segments import Content
+
+
+class Clock(Protocol):
+    """Time as a process sees it. What decides races is the database's clock, not this one."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message to be handed to a gateway: the task's content, for one number."""
+
+    content: Content
+    number: str
+    """E.164 with its plus sign."""
+    sender: str
+    """What the phone shows as the sender; may be empty."""
+
+
+class Outcome(Enum):
+    """What is known about a message after it was given to a gateway."""
+
+    ACCEPTED = "accepted"
+    """Every segment was accepted by the message centre."""
+    REFUSED = "refused"
+    """At least one segment was refused for good."""
+    NOT_HANDED_OVER = "not handed over"
+    """Nothing of it can have reached the message centre, or it said to try again later: safe to send again."""
+    IN_DOUBT = "in doubt"
+    """It may or may not have reached the message centre: never send it again by guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHandover:
+    """What the message centre said of one segment."""
+
+    gateway_message_id: str | None
+    """The id its receipts will carry; None if it was not accepted or is in doubt."""
+    error_code: str | None = None
+    """Why it was refused: the SMPP command_status as `0x%08X`, or the gateway's own code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What became of a `Submission`: one entry a segment, in order, whatever the outcome."""
+
+    outcome: Outcome
+    segments: tuple[SegmentHandover, ...] = ()
+    retry_after: float = 0.0
+    """Seconds to wait before sending again, for NOT_HANDED_OVER."""
+
+
+class ReceiptState(Enum):
+    """What a delivery receipt says, reduced to what moves a result."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    NOT_FINAL = "not final"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A delivery receipt, as the message centre sent it."""
+
+    gateway_message_id: str
+    number: str
+    """E.164 with its plus sign, as far as the message centre gave it."""
+    state: ReceiptState
+    status: str
+    """The raw state, such as DELIVRD or UNDELIV."""
+    error_code: str | None
+    """The raw `err:` field, or None."""
+    received_at: datetime
+    """UTC: the message centre's done date where it is sane, else the moment we received it."""
+
+
+ReceiptSink = Callable[[Sequence[Receipt]], Awaitable[None]]
+"""Stores receipts; when it returns they are committed, and only then may they be acknowledged."""
+
+
+class Gateway(Protocol):
+    """A way out to the phones. One object a process and gateway name."""
+
+    name: str
+    window: int
+    """How many messages may be given to it and not yet be settled."""
+
+    async def start(self, receipts: ReceiptSink) -> None:
+        """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when a message given now could be put on the wire at once."""
+        ...
+
+    def submit(self, submission: Submission) -> asyncio.Future[Handover]:
+        """Put one message on the wire. The future always ends in a `Handover`, never in an exception."""
+        ...
+
+    async def close(self) -> None:
+        """Wait a little for what is in flight, say goodbye, disconnect."""
+        ...
+
+
+class Doorbell(Protocol):
+    """Rings for the workers and tells subscribers that something changed. It may be deaf: nothing depends on it."""
+
+    async def task_changed(self, account_id: int, task_id: int) -> None:
+        """Hint that a task has changed. Never raises."""
+        ...
+
+    async def task_due(self, task_id: int, send_at: datetime) -> None:
+        """Ask for the task to be started at `send_at`. Never raises."""
+        ...
