@@ -1,0 +1,148 @@
+"""The way to PostgreSQL: one pool a process, used by the Tortoise models and by set-wise SQL alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+import migrations
+from aerich import Command
+from aerich.migrate import Migrate
+from asyncpg.pool import PoolConnectionProxy
+from tortoise import Tortoise
+from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
+from tortoise.transactions import in_transaction
+
+from domain.errors import DatabaseUnavailable
+
+Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+POOL_SIZE = 16
+MIGRATION_LOCK = 4_710_231
+"""Key of the advisory lock that lets only one process migrate at a time."""
+
+
+def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, Any]:
+    """Tortoise's configuration for a `postgres://user:password@host:port/name` URL.
+
+    A Unix socket is given as `?host=/directory`.
+    """
+    url = urlsplit(database_url)
+    query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    credentials: dict[str, Any] = {
+        "host": query.pop("host", None) or url.hostname or "localhost",
+        "port": url.port or int(query.pop("port", "5432")),
+        "user": unquote(url.username or "postgres"),
+        "password": unquote(url.password) if url.password else None,
+        "database": url.path.lstrip("/") or "postgres",
+        "minsize": 1,
+        "maxsize": pool_size,
+        "server_settings": {"timezone": "UTC", "application_name": "groupsms"},
+    }
+    if "sslmode" in query:
+        credentials["ssl"] = query["sslmode"]
+    return {
+        "connections": {
+            "default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials},
+        },
+        "apps": {
+            "models": {"models": ["domain.models", "aerich.models"], "default_connection": "default"},
+        },
+        "use_tz": True,
+        "timezone": "UTC",
+    }
+
+
+@asynccontextmanager
+async def connected(database_url: str, pool_size: int = POOL_SIZE) -> AsyncIterator[None]:
+    """Keep the process's pool open.
+
+    Raises `DatabaseUnavailable` if no connection can be made at the start.
+    """
+    await Tortoise.init(config=tortoise_config(database_url, pool_size), _enable_global_fallback=True)
+    try:
+        try:
+            await fetchval("SELECT 1")
+        except (OSError, asyncpg.PostgresError) as error:
+            raise DatabaseUnavailable(f"cannot connect to PostgreSQL: {error}") from error
+        yield
+    finally:
+        await Tortoise.close_connections()
+
+
+def _client() -> AsyncpgDBClient:
+    return cast(AsyncpgDBClient, Tortoise.get_connection("default"))
+
+
+@asynccontextmanager
+async def connection() -> AsyncIterator[Connection]:
+    """A connection of the pool, outside any transaction."""
+    async with _client().acquire_connection() as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[Connection]:
+    """A transaction; model calls inside it take part. No tasks may be spawned inside."""
+    async with in_transaction("default") as wrapper:
+        yield cast(TransactionWrapper, wrapper)._connection  # noqa: SLF001 - COPY and RETURNING need asyncpg itself
+
+
+async def fetch(sql: str, *args: object) -> list[asyncpg.Record]:
+    """The rows of one statement, in a transaction of its own."""
+    async with connection() as conn:
+        return await conn.fetch(sql, *args)
+
+
+async def fetchrow(sql: str, *args: object) -> asyncpg.Record | None:
+    """The first row of one statement, or None."""
+    async with connection() as conn:
+        return await conn.fetchrow(sql, *args)
+
+
+async def fetchval(sql: str, *args: object) -> Any:  # noqa: ANN401 - a column can be of any type
+    """The first column of the first row, or None."""
+    async with connection() as conn:
+        return await conn.fetchval(sql, *args)
+
+
+async def migrate(database_url: str) -> list[str]:
+    """Bring the database up to the newest migration; returns the names of those applied.
+
+    Safe to run from many processes at once: an advisory lock lets one at a time through.
+    """
+    config = tortoise_config(database_url, pool_size=2)
+    async with connected(database_url, pool_size=2), connection() as lock:
+        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        try:
+            command = _aerich(config)
+            await command.init()
+            return await command.upgrade(run_in_transaction=True)
+        finally:
+            await lock.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+
+async def pending_migrations() -> list[str]:
+    """The names of the migrations this database has not seen, oldest first; needs `connected`."""
+    names = sorted(path.stem for path in (_migrations_folder() / "models").glob("[0-9]*_*.py"))
+    if not await fetchval("SELECT to_regclass('aerich')"):
+        return names
+    applied = {row["version"].removesuffix(".py") for row in await fetch("SELECT version FROM aerich")}
+    return [name for name in names if name not in applied]
+
+
+def _migrations_folder() -> Path:
+    return Path(next(iter(migrations.__path__)))
+
+
+def _aerich(config: dict[str, Any]) -> Command:
+    Migrate.migrate_location = None  # aerich keeps it on the class, between two databases
+    return Command(tortoise_config=config, app="models", location=str(_migrations_folder()))
+
+
+TORTOISE = tortoise_config("postgres://postgres@localhost/groupsms")
+"""For the aerich command line, which only needs the models."""

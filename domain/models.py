@@ -1,0 +1,170 @@
+"""Accounts and what a task is made from, as Tortoise models.
+
+What exists once a number (messages, segments, receipts) is no model: those tables have composite keys and are
+touched only by set-wise SQL. They are created in the first migration and described there.
+"""
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.models import Model
+
+from domain.states import CancelReason, Encoding, Region, ReviewStatus, Role, SmsType, TaskStatus
+
+
+class Account(Model):
+    """Who sends and pays. Everything but the operator's reviews stays inside one account."""
+
+    id = fields.BigIntField(primary_key=True)
+    name = fields.CharField(64, unique=True)
+    time_zone = fields.CharField(64, default="Asia/Shanghai", description="IANA name")
+    currency = fields.CharField(3, default="CNY", description="ISO 4217")
+    change_seq = fields.BigIntField(default=0, description="Last place given in the account's change feed")
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "account"
+
+
+class AccessToken(Model):
+    """A bearer token: only its SHA-256 is kept."""
+
+    id = fields.BigIntField(primary_key=True)
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "tokens")
+    token_hash = fields.BinaryField()
+    role = fields.CharEnumField(Role, max_length=16)
+    created_at = fields.DatetimeField(auto_now_add=True)
+    expires_at = fields.DatetimeField(null=True)
+    revoked_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "access_token"
+
+
+class Application(Model):
+    """An SMS application: a region, a gateway and a sender."""
+
+    id = fields.BigIntField(primary_key=True)
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "applications")
+    account_id: int
+    name = fields.CharField(64)
+    region = fields.CharEnumField(Region, max_length=16)
+    sender_number = fields.CharField(21, null=True)
+    gateway = fields.CharField(32, default="default")
+    suspended = fields.BooleanField(default=False)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "application"
+
+
+class Signature(Model):
+    """The name in full-width brackets a mainland message begins with."""
+
+    id = fields.BigIntField(primary_key=True)
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "signatures")
+    account_id: int
+    name = fields.CharField(32)
+    type = fields.CharEnumField(SmsType, max_length=20)
+    status = fields.CharEnumField(ReviewStatus, max_length=10, default=ReviewStatus.PENDING)
+    review_note = fields.TextField(null=True)
+    channel_number = fields.CharField(21, null=True)
+    universal = fields.BooleanField(default=False)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "signature"
+
+
+class Template(Model):
+    """The approved text of a message."""
+
+    id = fields.BigIntField(primary_key=True)
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "templates")
+    account_id: int
+    name = fields.CharField(64)
+    type = fields.CharEnumField(SmsType, max_length=20)
+    content = fields.TextField()
+    status = fields.CharEnumField(ReviewStatus, max_length=10, default=ReviewStatus.PENDING)
+    review_note = fields.TextField(null=True)
+    active = fields.BooleanField(default=False)
+    universal = fields.BooleanField(default=False)
+    signature: fields.ForeignKeyNullableRelation[Signature] = fields.ForeignKeyField(
+        "models.Signature", "templates", null=True
+    )
+    signature_id: int | None
+    external_id = fields.CharField(64, null=True, description="The template's id at a gateway that needs one")
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "template"
+
+
+class ApplicationSignature(Model):
+    """This signature may be used by this application."""
+
+    id = fields.BigIntField(primary_key=True)
+    application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField("models.Application")
+    signature: fields.ForeignKeyRelation[Signature] = fields.ForeignKeyField("models.Signature")
+
+    class Meta:
+        table = "application_signature"
+        unique_together = (("application", "signature"),)
+
+
+class ApplicationTemplate(Model):
+    """This template may be used by this application."""
+
+    id = fields.BigIntField(primary_key=True)
+    application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField("models.Application")
+    template: fields.ForeignKeyRelation[Template] = fields.ForeignKeyField("models.Template")
+
+    class Meta:
+        table = "application_template"
+        unique_together = (("application", "template"),)
+
+
+class Task(Model):
+    """One text for one list of numbers. Its counters are in `task_counter`, its numbers in `message`."""
+
+    id = fields.BigIntField(primary_key=True)
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "tasks")
+    account_id: int
+    name = fields.CharField(64)
+    status = fields.CharEnumField(TaskStatus, max_length=10, default=TaskStatus.SCHEDULED)
+    cancel_reason = fields.CharEnumField(CancelReason, max_length=20, null=True)
+    blockers = fields.JSONField[list[str]](default=list, description="Codes, when canceled as NO_LONGER_ALLOWED")
+    application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField("models.Application", "tasks")
+    application_id: int
+    signature: fields.ForeignKeyNullableRelation[Signature] = fields.ForeignKeyField(
+        "models.Signature", "tasks", null=True
+    )
+    signature_id: int | None
+    template: fields.ForeignKeyRelation[Template] = fields.ForeignKeyField("models.Template", "tasks")
+    template_id: int
+    region = fields.CharEnumField(Region, max_length=16)
+    gateway = fields.CharField(32)
+    sender = fields.CharField(21, default="")
+    text = fields.TextField()
+    encoding = fields.CharEnumField(Encoding, max_length=6)
+    segments_per_message = fields.SmallIntField()
+    send_at = fields.DatetimeField()
+    created_at = fields.DatetimeField()
+    started_at = fields.DatetimeField(null=True)
+    sent_at = fields.DatetimeField(null=True, description="When the last message was handed over")
+    finished_at = fields.DatetimeField(null=True)
+    imported = fields.IntField()
+    invalid = fields.IntField()
+    duplicates = fields.IntField()
+    opted_out = fields.IntField(default=0)
+    revision = fields.BigIntField(default=1, description="Changes outside the counters; see task_counter.revision")
+    announced_revision = fields.BigIntField(default=0, description="The revision last put into the change feed")
+    change_seq = fields.BigIntField(default=0, description="The task's place in the account's change feed")
+
+    class Meta:
+        table = "task"
+        indexes = (
+            Index(fields=("account_id", "created_at", "id")),
+            Index(fields=("account_id", "send_at", "id")),
+            Index(fields=("account_id", "name", "id")),
+            Index(fields=("account_id", "change_seq")),
+        )
