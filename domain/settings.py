@@ -1,0 +1,282 @@
+"""What a deployment may set: the `GROUPSMS_*` environment variables.
+
+Nothing is read at import and nothing is cached: a process calls `load_settings()` once and hands the
+result on.
+"""
+
+import difflib
+import json
+import os
+import re
+import secrets
+import stat
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
+
+PREFIX = "GROUPSMS_"
+
+DATABASE_SCHEMES = ("postgresql", "postgres")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+GATEWAY_SCHEMES = ("smpp", "smpps", "simulator")
+
+_GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The text is one line for the person who set it, without any secret."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process; every field is the variable `GROUPSMS_<FIELD>`.
+
+    A field's description says what it expects, in the words an error uses.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="a URL such as postgresql://user:password@host:5432/name (unset: an embedded PostgreSQL)",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="a URL such as redis://:password@host:6379/0 (unset: an embedded Valkey)",
+    )
+    data_dir: Path = Field(default=Path(".groupsms"), description="a directory this process may write to")
+    host: str = Field(default="127.0.0.1", min_length=1, description="an address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="a TCP port from 1 to 65535")
+    gateways: dict[str, str] = Field(
+        default={"default": "simulator://"},
+        repr=False,
+        description="one URL a gateway: smpp://system_id:password@host:port, smpps://... or simulator://",
+    )
+    public_url: str = Field(
+        default="", description="the http:// or https:// address under which clients reach the API"
+    )
+    secret_key: SecretStr | None = Field(
+        default=None, min_length=32, description="at least 32 characters that nobody can guess"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description='origins such as https://app.example.com, separated by commas, or "*"'
+    )
+    upload_limit: int = Field(
+        default=16 * 1024 * 1024, ge=1024, description="a number of bytes, 1024 or more"
+    )
+    graphiql: bool = Field(default=True, description="true or false")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+    shutdown_seconds: float = Field(
+        default=15.0, ge=0, le=3600, description="seconds from 0 to 3600 that running work gets to end"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_postgresql(cls, url: str | None) -> str | None:
+        return None if url is None else _with_scheme(url, DATABASE_SCHEMES)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_redis(cls, url: str | None) -> str | None:
+        return None if url is None else _with_scheme(url, REDIS_SCHEMES)
+
+    @field_validator("gateways")
+    @classmethod
+    def _gateways_are_named_urls(cls, gateways: dict[str, str]) -> dict[str, str]:
+        if not gateways:
+            raise ValueError("is empty")
+        named: dict[str, str] = {}
+        for given, url in gateways.items():
+            name = given.lower()
+            if name in named:
+                raise ValueError(f"names the gateway {name!r} twice")
+            if not _GATEWAY_NAME.fullmatch(name):
+                raise ValueError(f"has the gateway name {given!r} (letters, digits, - and _ are allowed)")
+            try:
+                named[name] = _with_scheme(url, GATEWAY_SCHEMES)
+            except ValueError as error:
+                raise ValueError(f"has for the gateway {name!r} a value that {error}") from None
+        return named
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, origins: object) -> object:
+        if not isinstance(origins, str):
+            return origins
+        if origins.lstrip().startswith("["):
+            try:
+                return json.loads(origins)
+            except json.JSONDecodeError:
+                raise ValueError("starts like a JSON list and isn't one") from None
+        return [part.strip() for part in origins.split(",") if part.strip()]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin if origin == "*" else _origin(origin) for origin in origins)
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_http(cls, url: str) -> str:
+        return _with_scheme(url, ("http", "https")).rstrip("/") if url else url
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
+
+    @field_validator("data_dir")
+    @classmethod
+    def _data_dir_is_absolute(cls, path: Path) -> Path:
+        if path.name == "":
+            raise ValueError("names no directory")
+        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links
+
+    @model_validator(mode="after")
+    def _derive(self) -> "Settings":
+        # object.__setattr__: the one moment before the frozen settings are handed out.
+        if not self.public_url:
+            object.__setattr__(self, "public_url", _local_url(self.host, self.port))
+        if "data_dir" not in self.model_fields_set:
+            object.__setattr__(self, "data_dir", _default_data_dir(embedded=self.database_url is None))
+        return self
+
+    def signing_key(self) -> bytes:
+        """The key of signed links: SECRET_KEY, or else a random one kept in the data directory.
+
+        All processes of one data directory get the same one. API processes on several machines need
+        SECRET_KEY set alike. Raises `SettingsError` if it can be neither read nor made.
+        """
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value().encode()
+        path = self.data_dir / "secret.key"
+        try:
+            return _read_or_create_key(path)
+        except OSError as error:
+            raise SettingsError(
+                f"{PREFIX}SECRET_KEY is not set and {path} can't be used: {error.strerror}"
+            ) from error
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment. Raises `SettingsError` on the first wrong one."""
+    _refuse_unknown()
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0])
+        raise SettingsError(_complaint(field, first)) from None
+    except UnreadableSetting as error:
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsError(f"{PREFIX}{field.upper()} is not valid JSON: {_expected(field)}") from None
+
+
+def redacted(url: str) -> str:
+    """The URL without user name, password and query, fit for a log or an error."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "(not shown)"
+    place = rest.rpartition("@")[2].partition("?")[0]
+    return f"{scheme}://{'***@' if '@' in rest else ''}{place}"
+
+
+def _refuse_unknown() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known:
+            continue
+        if upper.startswith(f"{PREFIX}GATEWAYS__") and not upper.endswith("__"):
+            continue
+        bare = [field.upper() for field in Settings.model_fields]
+        near = difflib.get_close_matches(upper.removeprefix(PREFIX), bare, n=1)
+        hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        raise SettingsError(f"{name} is not a setting: {hint}")
+
+
+def _complaint(field: str, error: Any) -> str:
+    variable = f"{PREFIX}{field.upper()}"
+    if error["type"] == "value_error":
+        return f"{variable} {error['ctx']['error']}: {_expected(field)}"
+    given = next((os.environ[name] for name in os.environ if name.upper() == variable), None)
+    secret = field in {"secret_key", "gateways", "database_url", "redis_url"}
+    found = "has a wrong value" if secret or given is None else f"is {given!r}"
+    return f"{variable} {found}: {_expected(field)}"
+
+
+def _expected(field: str) -> str:
+    return f"expected {Settings.model_fields[field].description}"
+
+
+def _with_scheme(url: str, schemes: tuple[str, ...]) -> str:
+    """The URL, trimmed. Raises ValueError, fit to follow "X ", when it isn't one of these schemes."""
+    url = url.strip()
+    if "://" not in url:
+        raise ValueError("is not a URL")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"is {redacted(url)!r}, which can't be read as a URL") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"is {redacted(url)!r}, of a kind not known here ({', '.join(schemes)})")
+    needs_host = parts.scheme not in {"simulator", "unix", *DATABASE_SCHEMES}
+    if needs_host and not host:
+        raise ValueError(f"is {redacted(url)!r}, which names no host")
+    return url
+
+
+def _origin(origin: str) -> str:
+    bare = _with_scheme(origin, ("http", "https")).rstrip("/")
+    parts = urlsplit(bare)
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"has {redacted(origin)!r}, which is more than an origin")
+    return bare.lower()
+
+
+def _local_url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _default_data_dir(*, embedded: bool) -> Path:
+    """`.groupsms` here, unless root stands in a directory where PostgreSQL's own user may not follow."""
+    here = Path.cwd()
+    local = here / ".groupsms"
+    if not embedded or os.geteuid() != 0:
+        return local
+    if all(directory.stat().st_mode & stat.S_IXOTH for directory in (here, *here.parents)):
+        return local
+    return _CLOSED_HOME_FALLBACK / f"{here.name}-{sha256(os.fsencode(here)).hexdigest()[:8]}"
+
+
+def _read_or_create_key(path: Path) -> bytes:
+    """The key in the file; a missing file is made whole or not at all, by one process only."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_urlsafe(48).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was quicker; its key counts
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_bytes()
