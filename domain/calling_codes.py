@@ -72,7 +72,8 @@ def _plan(first_digits: str) -> _Plan | None:
 def _plan_of(code: int, code_length: int) -> _Plan:
     region = phonenumbers.region_code_for_country_code(code)
     metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-    assert metadata is not None and metadata.general_desc is not None  # every known calling code has both
+    assert metadata is not None
+    assert metadata.general_desc is not None
     lengths = (code_length + length for length in metadata.general_desc.possible_length)
     prefix = metadata.national_prefix_for_parsing
     return _Plan(
