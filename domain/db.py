@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
-import migrations
 from aerich import Command
-from aerich.migrate import Migrate
 from asyncpg.pool import PoolConnectionProxy
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.transactions import in_transaction
 
+import migrations
 from domain.errors import DatabaseUnavailable
 
-Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 POOL_SIZE = 16
 MIGRATION_LOCK = 4_710_231
@@ -75,7 +74,7 @@ async def connected(database_url: str, pool_size: int = POOL_SIZE) -> AsyncItera
 
 
 def _client() -> AsyncpgDBClient:
-    return cast(AsyncpgDBClient, Tortoise.get_connection("default"))
+    return cast("AsyncpgDBClient", Tortoise.get_connection("default"))
 
 
 @asynccontextmanager
@@ -89,7 +88,7 @@ async def connection() -> AsyncIterator[Connection]:
 async def transaction() -> AsyncIterator[Connection]:
     """A transaction; model calls inside it take part. No tasks may be spawned inside."""
     async with in_transaction("default") as wrapper:
-        yield cast(TransactionWrapper, wrapper)._connection  # noqa: SLF001 - COPY and RETURNING need asyncpg itself
+        yield cast("TransactionWrapper", wrapper)._connection  # noqa: SLF001 - COPY and RETURNING need asyncpg itself
 
 
 async def fetch(sql: str, *args: object) -> list[asyncpg.Record]:
@@ -104,7 +103,7 @@ async def fetchrow(sql: str, *args: object) -> asyncpg.Record | None:
         return await conn.fetchrow(sql, *args)
 
 
-async def fetchval(sql: str, *args: object) -> Any:  # noqa: ANN401 - a column can be of any type
+async def fetchval(sql: str, *args: object) -> Any:
     """The first column of the first row, or None."""
     async with connection() as conn:
         return await conn.fetchval(sql, *args)
@@ -140,7 +139,6 @@ def _migrations_folder() -> Path:
 
 
 def _aerich(config: dict[str, Any]) -> Command:
-    Migrate.migrate_location = None  # aerich keeps it on the class, between two databases
     return Command(tortoise_config=config, app="models", location=str(_migrations_folder()))
 
 

@@ -9,11 +9,13 @@ DomainError
 │   ├── SendTimeError         the send time is not allowed; carries what would be
 │   ├── TooLate               the deadline for this has passed
 │   └── WrongStatus           the task's status does not allow it
+├── Refused                   several UserErrors at once
 └── DatabaseUnavailable       PostgreSQL cannot be reached
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -109,6 +111,14 @@ class UserError(DomainError):
         super().__init__(message)
         self.message = message
         self.path = path
+
+
+class Refused(DomainError):  # noqa: N818
+    """Everything that is wrong with a request, so that the caller can mend it in one go."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = tuple(errors)
 
 
 class InvalidInput(UserError):  # noqa: N818

@@ -5,6 +5,7 @@ touched only by set-wise SQL. They are created in the first migration and descri
 """
 
 from tortoise import fields
+from tortoise.fields.base import OnDelete
 from tortoise.indexes import Index
 from tortoise.models import Model
 
@@ -30,7 +31,7 @@ class AccessToken(Model):
 
     id = fields.BigIntField(primary_key=True)
     account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "tokens")
-    token_hash = fields.BinaryField()
+    token_hash = fields.BinaryField(description="SHA-256, 32 bytes")
     role = fields.CharEnumField(Role, max_length=16)
     created_at = fields.DatetimeField(auto_now_add=True)
     expires_at = fields.DatetimeField(null=True)
@@ -44,7 +45,9 @@ class Application(Model):
     """An SMS application: a region, a gateway and a sender."""
 
     id = fields.BigIntField(primary_key=True)
-    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "applications")
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField(
+        "models.Account", "applications", on_delete=OnDelete.RESTRICT
+    )
     account_id: int
     name = fields.CharField(64)
     region = fields.CharEnumField(Region, max_length=16)
@@ -61,7 +64,9 @@ class Signature(Model):
     """The name in full-width brackets a mainland message begins with."""
 
     id = fields.BigIntField(primary_key=True)
-    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "signatures")
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField(
+        "models.Account", "signatures", on_delete=OnDelete.RESTRICT
+    )
     account_id: int
     name = fields.CharField(32)
     type = fields.CharEnumField(SmsType, max_length=20)
@@ -79,7 +84,9 @@ class Template(Model):
     """The approved text of a message."""
 
     id = fields.BigIntField(primary_key=True)
-    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "templates")
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField(
+        "models.Account", "templates", on_delete=OnDelete.RESTRICT
+    )
     account_id: int
     name = fields.CharField(64)
     type = fields.CharEnumField(SmsType, max_length=20)
@@ -89,7 +96,7 @@ class Template(Model):
     active = fields.BooleanField(default=False)
     universal = fields.BooleanField(default=False)
     signature: fields.ForeignKeyNullableRelation[Signature] = fields.ForeignKeyField(
-        "models.Signature", "templates", null=True
+        "models.Signature", "templates", null=True, on_delete=OnDelete.RESTRICT
     )
     signature_id: int | None
     external_id = fields.CharField(64, null=True, description="The template's id at a gateway that needs one")
@@ -127,19 +134,27 @@ class Task(Model):
     """One text for one list of numbers. Its counters are in `task_counter`, its numbers in `message`."""
 
     id = fields.BigIntField(primary_key=True)
-    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "tasks")
+    account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField(
+        "models.Account", "tasks", on_delete=OnDelete.RESTRICT
+    )
     account_id: int
     name = fields.CharField(64)
     status = fields.CharEnumField(TaskStatus, max_length=10, default=TaskStatus.SCHEDULED)
     cancel_reason = fields.CharEnumField(CancelReason, max_length=20, null=True)
-    blockers = fields.JSONField[list[str]](default=list, description="Codes, when canceled as NO_LONGER_ALLOWED")
-    application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField("models.Application", "tasks")
+    blockers = fields.JSONField[list[str]](
+        default=list, description="Codes, when canceled as NO_LONGER_ALLOWED"
+    )
+    application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField(
+        "models.Application", "tasks", on_delete=OnDelete.RESTRICT
+    )
     application_id: int
     signature: fields.ForeignKeyNullableRelation[Signature] = fields.ForeignKeyField(
-        "models.Signature", "tasks", null=True
+        "models.Signature", "tasks", null=True, on_delete=OnDelete.RESTRICT
     )
     signature_id: int | None
-    template: fields.ForeignKeyRelation[Template] = fields.ForeignKeyField("models.Template", "tasks")
+    template: fields.ForeignKeyRelation[Template] = fields.ForeignKeyField(
+        "models.Template", "tasks", on_delete=OnDelete.RESTRICT
+    )
     template_id: int
     region = fields.CharEnumField(Region, max_length=16)
     gateway = fields.CharField(32)
@@ -148,6 +163,7 @@ class Task(Model):
     encoding = fields.CharEnumField(Encoding, max_length=6)
     segments_per_message = fields.SmallIntField()
     send_at = fields.DatetimeField()
+    deadline_at = fields.DatetimeField(description="What is still waiting then is never sent")
     created_at = fields.DatetimeField()
     started_at = fields.DatetimeField(null=True)
     sent_at = fields.DatetimeField(null=True, description="When the last message was handed over")
@@ -156,8 +172,15 @@ class Task(Model):
     invalid = fields.IntField()
     duplicates = fields.IntField()
     opted_out = fields.IntField(default=0)
-    revision = fields.BigIntField(default=1, description="Changes outside the counters; see task_counter.revision")
-    announced_revision = fields.BigIntField(default=0, description="The revision last put into the change feed")
+    rest_not_sent = fields.BooleanField(
+        default=False, description="Messages still waiting count as NOT_SENT: nobody will send them"
+    )
+    revision = fields.BigIntField(
+        default=1, description="Changes outside the counters; see task_counter.revision"
+    )
+    announced_revision = fields.BigIntField(
+        default=0, description="The revision last put into the change feed"
+    )
     change_seq = fields.BigIntField(default=0, description="The task's place in the account's change feed")
 
     class Meta:

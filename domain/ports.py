@@ -43,7 +43,7 @@ class Outcome(Enum):
     REFUSED = "refused"
     """At least one segment was refused for good."""
     NOT_HANDED_OVER = "not handed over"
-    """Nothing of it can have reached the message centre, or it said to try again later: safe to send again."""
+    """It cannot have reached the message centre, or was told to try again later: safe to send again."""
     IN_DOUBT = "in doubt"
     """It may or may not have reached the message centre: never send it again by guess."""
 
@@ -121,7 +121,10 @@ class Gateway(Protocol):
 
 
 class Doorbell(Protocol):
-    """Rings for the workers and tells subscribers that something changed. It may be deaf: nothing depends on it."""
+    """Rings for the workers and tells subscribers that something changed.
+
+    It may be out of order: whatever it announces is found without it, some seconds later.
+    """
 
     async def task_changed(self, account_id: int, task_id: int) -> None:
         """Hint that a task has changed. Never raises."""

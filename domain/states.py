@@ -112,3 +112,9 @@ class Role(StrEnum):
     SENDER = "SENDER"
     MANAGER = "MANAGER"
     OPERATOR = "OPERATOR"
+
+
+SEND_RESULTS = tuple(SendResult)
+HANDOVER_STATES = tuple(HandoverState)
+ROW_REJECTIONS = tuple(RowRejection)
+"""Tables with a row for each number store these states as their positions here. Only append."""

@@ -1,0 +1,330 @@
+"""Handing messages over: chunks are claimed under a lease, marked before they go on the wire, and settled.
+
+A chunk is a run of consecutive messages. Whoever holds its lease raises its high-water mark before sending
+and settles what the gateway answered. What was marked and never settled when the lease runs out is in doubt:
+it may have reached the gateway, so it becomes UNKNOWN and is never sent again.
+
+Every statement that writes for a chunk demands the lease, by the database's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from domain import db
+from domain.imports import COUNTER_SHARDS
+from domain.ports import Handover, Outcome
+from domain.segments import Content, segment
+from domain.states import HANDOVER_STATES, SEND_RESULTS, HandoverState, Region, SendResult
+
+LEASE = timedelta(seconds=30)
+"""How long a claimed chunk belongs to a worker that says nothing more."""
+
+_WAITING, _UNKNOWN, _DELIVERED, _FAILED, _NOT_SENT = range(len(SEND_RESULTS))
+_NONE, _CONFIRMED, _IN_DOUBT = range(len(HANDOVER_STATES))
+assert SEND_RESULTS[_FAILED] is SendResult.FAILED
+assert HANDOVER_STATES[_IN_DOUBT] is HandoverState.IN_DOUBT
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A chunk that this worker holds."""
+
+    task_id: int
+    index: int
+    owner: UUID
+    content: Content
+    sender: str
+    numbers: dict[int, str]
+    """Still to be sent: E.164 with plus, by position, in the order to be sent."""
+    marked: int
+    """Its high-water mark when it was claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the gateway answered for one message."""
+
+    position: int
+    number: str
+    handover: Handover
+
+
+async def waiting_tasks(gateway: str) -> list[int]:
+    """The running tasks of a gateway that have chunks nobody holds, oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM task
+        WHERE gateway = $1 AND status = 'SENDING' AND deadline_at > groupsms_now()
+          AND EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state = 0)
+        ORDER BY id
+        """,
+        gateway,
+    )
+    return [row["id"] for row in rows]
+
+
+async def claim(task_id: int, owner: UUID) -> Claim | None:
+    """Take the task's first free chunk, or None if there is none (any more)."""
+    chunk = await db.fetchrow(
+        """
+        WITH free AS (
+            SELECT c.task_id, c.index
+            FROM chunk c JOIN task t ON t.id = c.task_id
+            WHERE c.task_id = $1 AND c.state = 0 AND t.status = 'SENDING' AND t.deadline_at > groupsms_now()
+            ORDER BY c.index LIMIT 1
+            FOR NO KEY UPDATE OF c SKIP LOCKED
+        )
+        UPDATE chunk SET state = 1, owner = $2, lease_until = groupsms_now() + $3
+        FROM free JOIN task ON task.id = free.task_id
+        WHERE chunk.task_id = free.task_id AND chunk.index = free.index
+        RETURNING chunk.index, last, marked, returned, text, region, sender
+        """,
+        task_id,
+        owner,
+        LEASE,
+    )
+    if chunk is None:
+        return None
+    numbers = await db.fetch(
+        """
+        SELECT position, number FROM message
+        WHERE task_id = $1 AND (position = ANY($2) OR position BETWEEN $3 AND $4) AND result = 0
+        ORDER BY position
+        """,
+        task_id,
+        chunk["returned"],
+        chunk["marked"] + 1,
+        chunk["last"],
+    )
+    return Claim(
+        task_id=task_id,
+        index=chunk["index"],
+        owner=owner,
+        content=segment(chunk["text"], Region(chunk["region"])),
+        sender=chunk["sender"],
+        numbers={row["position"]: f"+{row['number']}" for row in numbers},
+        marked=chunk["marked"],
+    )
+
+
+async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
+    """Record, before they go on the wire, that messages up to `marked` may reach the gateway.
+
+    `returned` are those below that are known not to have reached it. Extends the lease. Returns False, and
+    then nothing may be sent, if the lease is lost, the task is not running, or its deadline has passed.
+    """
+    row = await db.fetchval(
+        """
+        UPDATE chunk SET marked = $4, returned = $5, lease_until = groupsms_now() + $6
+        FROM task
+        WHERE chunk.task_id = $1 AND chunk.index = $2 AND chunk.owner = $3 AND chunk.state = 1
+          AND chunk.lease_until > groupsms_now()
+          AND task.id = $1 AND task.status = 'SENDING' AND task.deadline_at > groupsms_now()
+        RETURNING chunk.index
+        """,
+        claim.task_id,
+        claim.index,
+        claim.owner,
+        marked,
+        list(returned),
+        LEASE,
+    )
+    return row is not None
+
+
+async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) -> bool:
+    """Record what the gateway answered, with the counters, in one statement; extends the lease.
+
+    Returns False, having written nothing, if the lease is lost. Settling twice is the same as once. Outcomes
+    NOT_HANDED_OVER are not settled: they are sent again or given back.
+    """
+    results, handovers, errors = _judge(settlements)
+    segments = _segment_columns(settlements)
+    row = await db.fetchval(
+        _SETTLE,
+        claim.task_id,
+        claim.index,
+        claim.owner,
+        LEASE,
+        [s.position for s in settlements],
+        results,
+        handovers,
+        errors,
+        *segments,
+        shard % COUNTER_SHARDS,
+    )
+    return row is not None
+
+
+_SETTLE = """
+WITH lease AS (
+    UPDATE chunk SET lease_until = groupsms_now() + $4
+    FROM task
+    WHERE chunk.task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
+      AND task.id = $1
+    RETURNING task.gateway
+), settled AS (
+    UPDATE message m SET result = s.result, handover = s.handover, error_code = s.error_code
+    FROM unnest($5::int[], $6::smallint[], $7::smallint[], $8::text[])
+        AS s (position, result, handover, error_code), lease
+    WHERE m.task_id = $1 AND m.position = s.position AND m.result = 0
+    RETURNING m.result, m.handover
+), recorded AS (
+    INSERT INTO segment (task_id, position, index, number, gateway, gateway_message_id, submitted_at, result,
+                         error_code)
+    SELECT $1, s.position, s.index, s.number, lease.gateway, s.gateway_message_id, groupsms_now(), s.result,
+           s.error_code
+    FROM unnest($9::int[], $10::smallint[], $11::bigint[], $12::text[], $13::smallint[], $14::text[])
+        AS s (position, index, number, gateway_message_id, result, error_code), lease
+    ON CONFLICT DO NOTHING
+)
+UPDATE task_counter SET
+    revision = revision + 1,
+    unknown = unknown + (SELECT count(*) FROM settled WHERE result = 1),
+    in_doubt = in_doubt + (SELECT count(*) FROM settled WHERE handover = 2),
+    failed = failed + (SELECT count(*) FROM settled WHERE result = 3)
+FROM lease
+WHERE task_id = $1 AND shard = $15
+RETURNING task_id
+"""
+
+
+def _judge(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], list[str | None]]:
+    results: list[int] = []
+    handovers: list[int] = []
+    errors: list[str | None] = []
+    for settlement in settlements:
+        refused = settlement.handover.outcome is Outcome.REFUSED
+        in_doubt = settlement.handover.outcome is Outcome.IN_DOUBT
+        results.append(_FAILED if refused else _UNKNOWN)
+        handovers.append(_IN_DOUBT if in_doubt else _CONFIRMED)
+        errors.append(
+            next((s.error_code for s in settlement.handover.segments if s.error_code), None)
+            if refused
+            else None
+        )
+    return results, handovers, errors
+
+
+def _segment_columns(
+    settlements: Sequence[Settlement],
+) -> tuple[list[int], list[int], list[int], list[str | None], list[int], list[str | None]]:
+    rows = [
+        (
+            settlement.position,
+            index,
+            int(settlement.number[1:]),
+            part.gateway_message_id,
+            _FAILED if part.error_code else _UNKNOWN,
+            part.error_code,
+        )
+        for settlement in settlements
+        for index, part in enumerate(settlement.handover.segments, start=1)
+    ]
+    return (
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+        [row[4] for row in rows],
+        [row[5] for row in rows],
+    )
+
+
+async def finish(claim: Claim) -> bool:
+    """Declare every message of the chunk settled; returns False if the lease is lost."""
+    row = await db.fetchval(
+        """
+        UPDATE chunk SET state = 2, marked = last, owner = NULL, lease_until = NULL, returned = '{}'
+        WHERE task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
+        RETURNING index
+        """,
+        claim.task_id,
+        claim.index,
+        claim.owner,
+    )
+    return row is not None
+
+
+async def release(claim: Claim, returned: Sequence[int]) -> bool:
+    """Give a chunk back with nothing of it in flight; `returned` were marked but never got through."""
+    row = await db.fetchval(
+        """
+        UPDATE chunk SET state = 0, owner = NULL, lease_until = NULL, returned = $4
+        WHERE task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
+        RETURNING index
+        """,
+        claim.task_id,
+        claim.index,
+        claim.owner,
+        list(returned),
+    )
+    return row is not None
+
+
+async def renew(owner: UUID) -> None:
+    """Extend the leases of all chunks that this worker still holds."""
+    await db.fetch(
+        """
+        UPDATE chunk SET lease_until = groupsms_now() + $2
+        WHERE owner = $1 AND state = 1 AND lease_until > groupsms_now()
+        """,
+        owner,
+        LEASE,
+    )
+
+
+async def recover_lapsed() -> list[int]:
+    """Take back the chunks whose lease has run out; returns the ids of their tasks.
+
+    What was marked and not settled becomes UNKNOWN, in doubt; the rest waits again, or the chunk is done.
+    """
+    lapsed = await db.fetch(
+        "SELECT task_id, index FROM chunk WHERE state = 1 AND lease_until <= groupsms_now() ORDER BY 1, 2"
+    )
+    return [row["task_id"] for row in lapsed if await _recover(row["task_id"], row["index"])]
+
+
+async def _recover(task_id: int, index: int) -> bool:
+    async with db.transaction() as conn:
+        chunk = await conn.fetchrow(
+            """
+            UPDATE chunk
+            SET state = CASE WHEN marked = last AND returned = '{}' THEN 2 ELSE 0 END,
+                owner = NULL, lease_until = NULL
+            WHERE task_id = $1 AND index = $2 AND state = 1 AND lease_until <= groupsms_now()
+            RETURNING first, marked, returned
+            """,
+            task_id,
+            index,
+        )
+        if chunk is None:
+            return False
+        await conn.execute(
+            """
+            WITH doubtful AS (
+                UPDATE message SET result = 1, handover = 2
+                WHERE task_id = $1 AND position BETWEEN $2 AND $3 AND position <> ALL($4) AND result = 0
+                RETURNING task_id, position, number
+            ), recorded AS (
+                INSERT INTO segment (task_id, position, index, number, gateway, submitted_at, result)
+                SELECT d.task_id, d.position, i, d.number, task.gateway, groupsms_now(), 1
+                FROM doubtful d JOIN task ON task.id = d.task_id
+                CROSS JOIN generate_series(1, task.segments_per_message) AS i
+            )
+            UPDATE task_counter SET
+                revision = revision + 1,
+                unknown = unknown + (SELECT count(*) FROM doubtful),
+                in_doubt = in_doubt + (SELECT count(*) FROM doubtful)
+            WHERE task_id = $1 AND shard = 0
+            """,
+            task_id,
+            chunk["first"],
+            chunk["marked"],
+            chunk["returned"],
+        )
+    return True

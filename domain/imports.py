@@ -1,0 +1,113 @@
+"""Storing a new task with all its numbers: one transaction, the numbers by COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain import db, feed
+from domain.db import Connection
+from domain.errors import RecipientSummary
+from domain.recipient_file import Recipients
+from domain.schedule import OVERDUE_AFTER
+from domain.segments import Content
+from domain.selection import Choice
+from domain.states import ROW_REJECTIONS
+
+CHUNK_SIZE = 1000
+"""Messages a worker claims at once."""
+COUNTER_SHARDS = 4
+"""Rows a task's counters are spread over."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task about to be stored."""
+
+    account_id: int
+    name: str
+    choice: Choice
+    content: Content
+    send_at: datetime
+
+
+async def insert_task(new: NewTask, recipients: Recipients, summary: RecipientSummary) -> int:
+    """Store the task, its numbers, its rejected rows and what dispatch needs; returns the task's id."""
+    async with db.transaction() as conn:
+        task_id = await _insert_task_row(conn, new, summary)
+        await conn.copy_records_to_table(
+            "message", records=_messages(task_id, recipients), columns=("task_id", "position", "number")
+        )
+        await conn.copy_records_to_table(
+            "rejected_row",
+            records=_rejected(task_id, recipients),
+            columns=("task_id", "row", "reason", "value"),
+        )
+        await _insert_chunks(conn, task_id, summary.imported)
+        await feed.announce(conn, new.account_id, task_id)
+    return task_id
+
+
+async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSummary) -> int:
+    choice = new.choice
+    task_id: int = await conn.fetchval(
+        """
+        INSERT INTO task (
+            account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
+            text, encoding, segments_per_message, send_at, deadline_at, created_at,
+            imported, invalid, duplicates, opted_out
+        ) VALUES (
+            $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
+            $9, $10, $11, $12, $12::timestamptz + $13, groupsms_now(),
+            $14, $15, $16, $17
+        ) RETURNING id
+        """,
+        new.account_id,
+        new.name,
+        choice.application.id,
+        choice.signature.id if choice.signature else None,
+        choice.template.id,
+        choice.application.region.value,
+        choice.application.gateway,
+        choice.sender,
+        new.content.text,
+        new.content.encoding.value,
+        len(new.content.segments),
+        new.send_at,
+        OVERDUE_AFTER,
+        summary.imported,
+        summary.invalid,
+        summary.duplicates,
+        summary.opted_out,
+    )
+    return task_id
+
+
+def _messages(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int]]:
+    return ((task_id, position, number) for position, number in enumerate(recipients.numbers, start=1))
+
+
+def _rejected(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int, str]]:
+    return (
+        (task_id, rejected.row, ROW_REJECTIONS.index(rejected.reason), rejected.value.replace("\0", ""))
+        for rejected in recipients.rejected
+    )
+
+
+async def _insert_chunks(conn: Connection, task_id: int, imported: int) -> None:
+    await conn.execute(
+        """
+        INSERT INTO chunk (task_id, index, first, last, marked)
+        SELECT $1, i, i * $3 + 1, least((i + 1) * $3, $2), i * $3
+        FROM generate_series(0, ($2 - 1) / $3) AS i
+        """,
+        task_id,
+        imported,
+        CHUNK_SIZE,
+    )
+    await conn.execute(
+        "INSERT INTO task_counter (task_id, shard) SELECT $1, s FROM generate_series(0, $2 - 1) AS s",
+        task_id,
+        COUNTER_SHARDS,
+    )

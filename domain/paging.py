@@ -1,0 +1,80 @@
+"""Keyset paging: a cursor holds the values of the row it stands at; pages stay put while rows are added."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from domain.errors import InvalidInput
+
+MAX_PAGE = 100
+
+T = TypeVar("T")
+R = TypeVar("R")
+Key = list[str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some consecutive items of a list, each with its cursor."""
+
+    items: list[T]
+    cursors: list[str]
+    has_next: bool
+    has_previous: bool
+
+
+def check_size(first: int) -> int:
+    """Return `first`, or raise `InvalidInput` if it is not 1 to 100."""
+    if not 1 <= first <= MAX_PAGE:
+        raise InvalidInput(f"first must be 1 to {MAX_PAGE}.", "first")
+    return first
+
+
+def encode_cursor(kind: str, key: Key) -> str:
+    """An opaque cursor; `kind` names the list and its order, so that a cursor of another one is noticed."""
+    return (
+        base64.urlsafe_b64encode(json.dumps([kind, *key], separators=(",", ":")).encode())
+        .decode()
+        .rstrip("=")
+    )
+
+
+def decode_cursor(kind: str, cursor: str | None, types: Sequence[type], field: str = "after") -> Key | None:
+    """The key inside a cursor, or None if there is no cursor.
+
+    Raises `InvalidInput` for what is not a cursor of this list and order.
+    """
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise _not_a_cursor(field) from error
+    if not isinstance(found, list) or [type(part) for part in found] != [str, *types] or found[0] != kind:
+        raise _not_a_cursor(field)
+    return found[1:]
+
+
+def _not_a_cursor(field: str) -> InvalidInput:
+    return InvalidInput(
+        f"{field} is not a cursor of this list in this order; take one from its pageInfo.", field
+    )
+
+
+def page_of(
+    rows: Sequence[R], first: int, kind: str, *, item: Callable[[R], T], key: Callable[[R], Key], after: bool
+) -> Page[T]:
+    """Make a page of up to `first` items from `first` + 1 rows asked for."""
+    shown = rows[:first]
+    return Page(
+        items=[item(row) for row in shown],
+        cursors=[encode_cursor(kind, key(row)) for row in shown],
+        has_next=len(rows) > first,
+        has_previous=after,
+    )

@@ -1,0 +1,295 @@
+"""The life of a task: created, canceled, deleted, started, sent, completed.
+
+Each change of status is one guarded UPDATE, so that of two who want different things exactly one wins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from domain import db, feed, schedule, selection
+from domain.access import Viewer
+from domain.db import Connection
+from domain.errors import (
+    ErrorCode,
+    InvalidInput,
+    NotFound,
+    RecipientListError,
+    RecipientSummary,
+    Refused,
+    TooLate,
+    UserError,
+    WrongStatus,
+)
+from domain.imports import NewTask, insert_task
+from domain.ports import Doorbell
+from domain.recipient_file import ReadLimits, RecipientFileError, Recipients, read_recipients
+from domain.segments import segment
+from domain.selection import Choice
+from domain.states import Region, TaskStatus
+
+NAME_LENGTH = 64
+LIST_LIMIT = 10_000
+"""How many numbers a request may carry itself; more go into a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """What a user asks for."""
+
+    name: str
+    application_id: int
+    signature_id: int | None
+    template_id: int
+    recipients: Path | Sequence[str]
+    """An uploaded file, or the numbers themselves."""
+    send_at: datetime | None
+    """None: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was made of a `TaskOrder`."""
+
+    task_id: int
+    recipients: RecipientSummary
+
+
+async def create_task(viewer: Viewer, order: TaskOrder, limits: ReadLimits, doorbell: Doorbell) -> Created:
+    """Read and clean the recipient list and store the task, all of it or nothing.
+
+    Raises `Refused` with everything that is wrong with the order, or `RecipientListError`.
+    """
+    choice, send_at = await _check(viewer, order)
+    recipients = await _read(order.recipients, choice.application.region, limits)
+    summary = RecipientSummary(
+        imported=len(recipients.numbers), invalid=recipients.invalid, duplicates=recipients.duplicates
+    )
+    if not summary.imported:
+        raise RecipientListError(
+            summary.message, "recipients", code=ErrorCode.NO_VALID_NUMBERS, recipients=summary
+        )
+    content = segment(choice.text, choice.application.region)
+    new = NewTask(viewer.account_id, order.name.strip(), choice, content, send_at)
+    task_id = await insert_task(new, recipients, summary)
+    await doorbell.task_changed(viewer.account_id, task_id)
+    await doorbell.task_due(task_id, send_at)
+    return Created(task_id, summary)
+
+
+async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime]:
+    errors: list[UserError] = []
+    if not 1 <= len(order.name.strip()) <= NAME_LENGTH:
+        errors.append(InvalidInput(f"A task's name has 1 to {NAME_LENGTH} characters.", "name"))
+    if not isinstance(order.recipients, Path) and not 1 <= len(order.recipients) <= LIST_LIMIT:
+        errors.append(
+            InvalidInput(
+                f"Give 1 to {LIST_LIMIT:,} numbers here; upload a file for more.", "recipients", "numbers"
+            )
+        )
+    now: datetime = await db.fetchval("SELECT groupsms_now()")
+    send_at = now
+    try:
+        send_at = schedule.check_send_time(order.send_at, now, viewer.time_zone)
+    except UserError as error:
+        errors.append(error)
+    choice = None
+    try:
+        choice = await selection.choose(
+            viewer.account_id, order.application_id, order.signature_id, order.template_id
+        )
+        errors.extend(choice.refusals())
+    except NotFound as error:
+        errors.append(error)
+    if errors or choice is None:
+        raise Refused(errors)
+    return choice, send_at
+
+
+async def _read(source: Path | Sequence[str], region: Region, limits: ReadLimits) -> Recipients:
+    field = "file" if isinstance(source, Path) else "numbers"
+    try:
+        return await read_recipients(source, region=region, limits=limits)
+    except RecipientFileError as error:
+        raise RecipientListError(error.message, "recipients", field, code=ErrorCode(error.code)) from error
+
+
+async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
+    """Cancel a scheduled task, at least five minutes before its time.
+
+    Raises `NotFound`, `WrongStatus` or `TooLate`.
+    """
+    async with db.transaction() as conn:
+        canceled = await conn.fetchval(
+            """
+            UPDATE task
+            SET status = 'CANCELED', cancel_reason = 'USER', rest_not_sent = TRUE,
+                finished_at = groupsms_now(), revision = revision + 1
+            WHERE id = $1 AND account_id = $2 AND status = 'SCHEDULED' AND send_at - $3 >= groupsms_now()
+            RETURNING id
+            """,
+            task_id,
+            viewer.account_id,
+            schedule.CANCEL_MARGIN,
+        )
+        if canceled is None:
+            raise await _why_not_canceled(conn, viewer, task_id)
+        await feed.announce(conn, viewer.account_id, task_id)
+    await doorbell.task_changed(viewer.account_id, task_id)
+
+
+async def _why_not_canceled(conn: Connection, viewer: Viewer, task_id: int) -> UserError:
+    status, send_at = await _status_of(conn, viewer, task_id)
+    if status is not TaskStatus.SCHEDULED:
+        return WrongStatus(
+            f"Only a scheduled task can be canceled; this one is {status.value}.", "id", status=status
+        )
+    deadline = send_at - schedule.CANCEL_MARGIN
+    return TooLate(
+        "A task can be canceled until 5 minutes before its time; "
+        f"for this one that was {deadline.isoformat()}.",
+        "id",
+        deadline=deadline,
+    )
+
+
+async def delete_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
+    """Delete a canceled task for good; its numbers follow in the background.
+
+    Raises `NotFound` or `WrongStatus`.
+    """
+    async with db.transaction() as conn:
+        deleted = await conn.fetchval(
+            "DELETE FROM task WHERE id = $1 AND account_id = $2 AND status = 'CANCELED' RETURNING id",
+            task_id,
+            viewer.account_id,
+        )
+        if deleted is None:
+            status, _ = await _status_of(conn, viewer, task_id)
+            raise WrongStatus(
+                f"Only a canceled task can be deleted; this one is {status.value}.", "id", status=status
+            )
+        place = await feed.take_place(conn, viewer.account_id)
+        await conn.execute(
+            """
+            INSERT INTO task_tombstone (task_id, account_id, change_seq, deleted_at)
+            VALUES ($1, $2, $3, groupsms_now())
+            """,
+            task_id,
+            viewer.account_id,
+            place,
+        )
+    await doorbell.task_changed(viewer.account_id, task_id)
+
+
+async def _status_of(conn: Connection, viewer: Viewer, task_id: int) -> tuple[TaskStatus, datetime]:
+    row = await conn.fetchrow(
+        "SELECT status, send_at FROM task WHERE id = $1 AND account_id = $2", task_id, viewer.account_id
+    )
+    if row is None:
+        raise NotFound("There is no such task.", "id")
+    return TaskStatus(row["status"]), row["send_at"]
+
+
+async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
+    """Begin sending a task whose time has come; returns its new status, or None if there was nothing to do.
+
+    A task whose application, signature or template may no longer be used is canceled instead
+    (NO_LONGER_ALLOWED), one that is 24 hours late as OVERDUE.
+    """
+    async with db.transaction() as conn:
+        due = await conn.fetchrow(
+            """
+            SELECT account_id, application_id, signature_id, template_id,
+                   groupsms_now() >= deadline_at AS late
+            FROM task WHERE id = $1 AND status = 'SCHEDULED' AND send_at <= groupsms_now()
+            FOR NO KEY UPDATE
+            """,
+            task_id,
+        )
+        if due is None:
+            return None
+        if due["late"]:
+            status = await _cancel_by_system(conn, task_id, "OVERDUE", [])
+        else:
+            choice = await selection.choose(
+                due["account_id"], due["application_id"], due["signature_id"], due["template_id"]
+            )
+            if blockers := choice.blockers():
+                codes = [blocker.code.value for blocker in blockers]
+                status = await _cancel_by_system(conn, task_id, "NO_LONGER_ALLOWED", codes)
+            else:
+                status = await _begin(conn, task_id)
+        await feed.announce(conn, due["account_id"], task_id)
+    await doorbell.task_changed(due["account_id"], task_id)
+    return status
+
+
+async def _begin(conn: Connection, task_id: int) -> TaskStatus:
+    await conn.execute(
+        """
+        UPDATE task SET status = 'SENDING', started_at = groupsms_now(), revision = revision + 1
+        WHERE id = $1 AND status = 'SCHEDULED'
+        """,
+        task_id,
+    )
+    return TaskStatus.SENDING
+
+
+async def _cancel_by_system(conn: Connection, task_id: int, reason: str, blockers: list[str]) -> TaskStatus:
+    await conn.execute(
+        """
+        UPDATE task
+        SET status = 'CANCELED', cancel_reason = $2, blockers = $3, rest_not_sent = TRUE,
+            finished_at = groupsms_now(), revision = revision + 1
+        WHERE id = $1 AND status = 'SCHEDULED'
+        """,
+        task_id,
+        reason,
+        json.dumps(blockers),
+    )
+    return TaskStatus.CANCELED
+
+
+async def advance_task(task_id: int, doorbell: Doorbell) -> None:
+    """Move a task on: SENDING to SENT when all is handed over, SENT to COMPLETED when all is known.
+
+    To be called after the commit that may have made it ready, so that the last of several workers sees all.
+    """
+    sent = await _move(
+        task_id,
+        """
+        UPDATE task SET status = 'SENT', sent_at = groupsms_now(), revision = revision + 1
+        WHERE id = $1 AND status = 'SENDING'
+          AND NOT EXISTS (SELECT FROM chunk WHERE task_id = $1 AND state <> 2)
+        RETURNING account_id
+        """,
+        doorbell,
+    )
+    completed = await _move(
+        task_id,
+        f"""
+        UPDATE task SET status = 'COMPLETED', finished_at = groupsms_now(), revision = revision + 1
+        WHERE id = $1 AND status = 'SENT'
+          AND (sent_at < groupsms_now() - interval '{schedule.RECEIPTS_WITHIN.total_seconds():.0f} s'
+               OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = $1 HAVING sum(unknown) > 0))
+        RETURNING account_id
+        """,
+        doorbell,
+    )
+    if not sent and not completed and (account_id := await feed.announce_progress(task_id)):
+        await doorbell.task_changed(account_id, task_id)
+
+
+async def _move(task_id: int, statement: str, doorbell: Doorbell) -> bool:
+    async with db.transaction() as conn:
+        account_id = await conn.fetchval(statement, task_id)
+        if account_id is None:
+            return False
+        await feed.announce(conn, account_id, task_id)
+    await doorbell.task_changed(account_id, task_id)
+    return True
