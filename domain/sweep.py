@@ -1,0 +1,64 @@
+"""Finding what no bell announced: due and overdue tasks, lapsed leases, receipts and tasks left half-way.
+
+Each step is safe to run on every machine at any time; the guarded statements it calls decide.
+"""
+
+from __future__ import annotations
+
+from domain import db, dispatch, feed, receipts, tasks
+from domain.ports import Doorbell
+
+EMPTYING_BATCH = 10_000
+"""Numbers of a deleted task that are removed in one transaction."""
+TOMBSTONE_DAYS = 7
+"""How long a deletion can be replayed from the change feed."""
+
+
+async def start_due(doorbell: Doorbell) -> None:
+    """Start, or cancel as overdue, every task whose time has come."""
+    due = await db.fetch("SELECT id FROM task WHERE status = 'SCHEDULED' AND send_at <= groupsms_now()")
+    for row in due:
+        await tasks.start_task(row["id"], doorbell)
+
+
+async def recover(doorbell: Doorbell, shard: int) -> None:
+    """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
+    await dispatch.recover_lapsed()
+    await receipts.apply_left_over(shard)
+    for row in await db.fetch("SELECT id FROM task WHERE status IN ('SENDING', 'SENT')"):
+        await tasks.advance_task(row["id"], doorbell)
+    for task_id in await feed.unannounced():
+        await tasks.advance_task(task_id, doorbell)
+
+
+async def tidy() -> None:
+    """Remove the numbers of deleted tasks, old tombstones, and receipts that fit nothing."""
+    full = await db.fetch("SELECT task_id FROM task_tombstone WHERE emptied_at IS NULL")
+    for row in full:
+        await _empty(row["task_id"])
+    await db.fetch(
+        """
+        DELETE FROM task_tombstone
+        WHERE emptied_at IS NOT NULL AND deleted_at < groupsms_now() - make_interval(days => $1)
+        """,
+        TOMBSTONE_DAYS,
+    )
+    await receipts.forget_unmatched()
+
+
+async def _empty(task_id: int) -> None:
+    for table, key in (("message", "position"), ("rejected_row", "row")):
+        while await db.fetchval(
+            f"""
+            WITH batch AS (
+                DELETE FROM {table} WHERE task_id = $1 AND {key} IN (
+                    SELECT {key} FROM {table} WHERE task_id = $1 ORDER BY {key} LIMIT $2
+                    FOR UPDATE SKIP LOCKED
+                ) RETURNING 1
+            ) SELECT count(*) > 0 FROM batch
+            """,
+            task_id,
+            EMPTYING_BATCH,
+        ):
+            continue
+    await db.fetch("UPDATE task_tombstone SET emptied_at = groupsms_now() WHERE task_id = $1", task_id)
