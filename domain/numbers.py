@@ -75,6 +75,11 @@ def e164(value: str, region: Region) -> int | RowRejection:
     return RowRejection.LOST_DIGITS if len(value) > MOST_DIGITS else RowRejection.WRONG_LENGTH
 
 
+def is_blank(value: str) -> bool:
+    """Whether a person would see nothing in a cell with this text."""
+    return not _plain(value)
+
+
 def suggest(value: str, region: Region) -> str | None:
     """A number that a rejected `value` probably stands for, for a person to confirm; None if none is likely.
 

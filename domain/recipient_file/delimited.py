@@ -1,0 +1,79 @@
+"""The first column of CSV and plain text.
+
+UTF-8 or UTF-16 by its mark, else UTF-8, GB18030 (what Chinese Excel writes) or Windows-1252: the first that
+fits.
+Fields are parted by tabs, semicolons or commas, whichever most lines have.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from domain.recipient_file.errors import DamagedText, NotAList
+
+_DELIMITERS = "\t;,"
+_SAMPLE_LINES = 200
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""Excel's own first line of some CSV files; it shows no row for it."""
+_AS_TEXT = re.compile(r'="([^"]*)"')
+"""How CSV files keep Excel from reading a number."""
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
+_MARKUP = ("<", "{\\rtf")
+
+
+def cells(path: Path) -> Iterator[tuple[int, str]]:
+    """The first column, with row numbers as a spreadsheet program would show them.
+
+    Raises:
+        NotAList: it is no text, or a web page or the like.
+        DamagedText: a quotation mark has no partner.
+    """
+    text = _decode(path.read_bytes())
+    if text.lstrip().startswith(_MARKUP):
+        raise NotAList
+    if separator := _SEPARATOR_LINE.match(text):
+        text, delimiter = text[separator.end() :], separator.group(1)
+    else:
+        delimiter = _delimiter(text)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row, fields in enumerate(rows, start=1):
+            field = fields[0] if fields else ""
+            if field[:2] == '="' and (as_text := _AS_TEXT.fullmatch(field)):
+                field = as_text.group(1)
+            yield row, field
+    except csv.Error as error:
+        raise DamagedText(rows.line_num) from error
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            candidates = [encoding]
+            break
+    else:
+        candidates = ["utf-8", "gb18030", "cp1252"]
+    for encoding in candidates:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if not _CONTROL.search(text):
+            return text
+    raise NotAList
+
+
+def _delimiter(text: str) -> str:
+    lines = list(islice(io.StringIO(text), _SAMPLE_LINES))
+    return max(_DELIMITERS, key=lambda delimiter: sum(delimiter in line for line in lines))
