@@ -3,7 +3,10 @@
 from typing import Final
 
 CATCH_UP: Final = 0.010
-"""Seconds of sending that may be made good after the event loop was late; without it every late wake-up costs rate."""
+"""Seconds of sending that may be made good after the event loop was late.
+
+Without it every late wake-up costs rate.
+"""
 TRANSPORT_JITTER: Final = 0.015
 """Seconds by which the way to the message centre may crowd submits together."""
 
@@ -11,8 +14,8 @@ TRANSPORT_JITTER: Final = 0.015
 class Pace:
     """The generic cell rate algorithm (ITU-T I.371) over submit_sm.
 
-    Within any second at most (1 + CATCH_UP) / interval submits start; the interval is stretched so that this, and
-    the jitter of the way, stay within the rate: 97.5 % of it are used.
+    Within any second at most (1 + CATCH_UP) / interval submits start; the interval is stretched so that this,
+    and the jitter of the way, stay within the rate: 97.5 % of it are used.
     """
 
     def __init__(self, rate: float | None) -> None:

@@ -68,7 +68,10 @@ class Flight:
                 self.settle(index, Stage.DROPPED)
 
     def handover(self, retry_after: float) -> Handover:
-        """Sum up, once every segment is settled. A refused segment outweighs one in doubt: the message has failed."""
+        """Sum up, once every segment is settled.
+
+        A refused segment outweighs one in doubt: the message has failed.
+        """
         segments = tuple(self.handovers)
         stages = self.stages
         if Stage.REFUSED in stages:
@@ -79,7 +82,8 @@ class Flight:
             return Handover(Outcome.ACCEPTED, segments)
         if Stage.ACCEPTED not in stages:
             return Handover(Outcome.NOT_HANDED_OVER, segments, retry_after)
-        # A part is there and cannot be taken back. Where the centre said why the rest is not, that is the reason.
+        # A part is there and cannot be taken back. Where the centre said why the rest is not, that is the
+        # reason.
         missing = [segment for stage, segment in zip(stages, segments, strict=True) if stage is Stage.DROPPED]
         refused = any(segment.error_code for segment in missing)
         return Handover(Outcome.REFUSED if refused else Outcome.IN_DOUBT, segments)

@@ -34,8 +34,8 @@ _Answer = tuple[asyncio.Future[Handover], Handover, list[Receipt]]
 class SimulatorGateway:
     """`domain.ports.Gateway` inside this process; what it has not told yet is lost with the process.
 
-    An ending that throttles the first time looks like success here, as it does behind the SMPP gateway, which tries
-    again by itself; one that is never answered is in doubt at once, without the wait for a response.
+    An ending that throttles the first time looks like success here, as it does behind the SMPP gateway, which
+    tries again by itself; one that is never answered is in doubt at once, without the wait for a response.
     """
 
     def __init__(

@@ -28,9 +28,9 @@ from workers.smpp.throttle import Throttle
 log = structlog.get_logger()
 
 TRY_AGAIN: Final = frozenset({Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL})
-"""Statuses that certainly mean "not taken, try later". ESME_RSYSERR is not among them: centres answer it for a wreck
-of any kind, also after they stored the message, so trying again by ourselves could send twice. It is a refusal, its
-code stays visible, and a person may send to the failed numbers again."""
+"""Statuses that certainly mean "not taken, try later". ESME_RSYSERR is not among them: centres answer it for
+a wreck of any kind, also after they stored the message, so trying again by ourselves could send twice. It is
+a refusal, its code stays visible, and a person may send to the failed numbers again."""
 
 DEFAULT_HOLD: Final = 30.0
 """Seconds a segment may wait here to be written before the message is given back."""
@@ -114,7 +114,7 @@ class SmppGateway:
             time_zone=time_zone,
         )
 
-    # --- the port ---------------------------------------------------------------------------------------------
+    # --- the port ---------------------------------------------------------------------------------
 
     async def start(self, receipts: ReceiptSink) -> None:
         """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""
@@ -178,7 +178,7 @@ class SmppGateway:
             self._wake.cancel()
         self._give_back(self._flights)
 
-    # --- sending ----------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     def _room(self) -> int:
         session = self._keeper.session
@@ -277,7 +277,7 @@ class SmppGateway:
                 overdue.append(flight)
             self._give_back(overdue)
 
-    # --- what the bind says -----------------------------------------------------------------------------------
+    # --- what the bind says -----------------------------------------------------------------------
 
     def _deliver_sm(self, session: Session, frame: Frame) -> None:
         if self._receipts is not None:
@@ -288,7 +288,10 @@ class SmppGateway:
             self._pump()
 
     def _bind_changed(self) -> None:
-        """On a loss, give back what was not begun. A message begun and not in doubt waits for the next bind."""
+        """On a loss, give back what was not begun.
+
+        A message begun and not in doubt waits for the next bind.
+        """
         if self._keeper.session is None:
             self._give_back(flight for flight in self._flights if flight.untouched or flight.doubtful)
         self._pump()

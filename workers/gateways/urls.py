@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 class GatewayUrl:
-    """A gateway's URL in its parts. Every refusal is a ValueError of one line that begins with the gateway's name."""
+    """A gateway's URL in its parts.
+
+    Every refusal is a ValueError of one line that begins with the gateway's name.
+    """
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -128,8 +127,8 @@ class BindKeeper:
         return self._backoff()
 
     def _backoff(self) -> float:
-        """Half of the delay is certain, half is chance, so that many workers don't come back at one moment."""
-        ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2**self._attempts)
+        """Half of the delay is certain, half is chance: many workers must not come back at one moment."""
+        ceiling = min(LONGEST_DELAY, FIRST_DELAY * float(2**self._attempts))
         self._attempts = min(self._attempts + 1, 10)
         return ceiling * (0.5 + secrets.randbelow(1000) / 2000)
 

@@ -1,6 +1,7 @@
 """The SMPP 3.4 codec: bytes to PDUs and back. Pure: no sockets, no clock.
 
-Source: "Short Message Peer to Peer Protocol Specification v3.4", 12-Oct-1999; section numbers below are its own.
+Source: "Short Message Peer to Peer Protocol Specification v3.4", 12-Oct-1999; section numbers below are its
+own.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ BINDS: Final = frozenset({Command.BIND_RECEIVER, Command.BIND_TRANSMITTER, Comma
 
 
 class Status(IntEnum):
-    """command_status (5.1.3), those this code speaks of. Vendors add their own in 0x400-0x4FF: ints on the wire."""
+    """command_status (5.1.3), those this code speaks of.
+
+    Vendors add their own in 0x400-0x4FF: ints on the wire.
+    """
 
     ESME_ROK = 0x00000000
     ESME_RINVMSGLEN = 0x00000001

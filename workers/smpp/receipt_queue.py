@@ -1,4 +1,7 @@
-"""Receipts on their way to the sink: collected in batches, acknowledged only when the sink has stored them."""
+"""Receipts on their way to the sink.
+
+They are collected in batches, acknowledged only when the sink has stored them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ SINK_PAUSE: Final = 1.0
 
 
 class ReceiptQueue:
-    """Takes deliver_sm from any number of sessions and gives receipts to one sink, in batches of what is there."""
+    """Takes deliver_sm from any number of sessions and gives the receipts to one sink, in batches."""
 
     def __init__(self, name: str, sink: ReceiptSink, clock: Clock, zone: tzinfo) -> None:
         self._sink = sink
@@ -79,7 +82,7 @@ class ReceiptQueue:
             status = Status.ESME_ROK
             try:
                 await self._sink([receipt for _, _, receipt in batch])
-            except Exception:
+            except Exception:  # noqa: BLE001
                 self._log.exception("receipts_not_stored", receipts=len(batch))
                 status = Status.ESME_RX_T_APPN
             for session, sequence, _ in batch:

@@ -1,8 +1,8 @@
 """What a deliver_sm says: a delivery receipt in any of its dialects, or somebody's reply. Pure.
 
-A receipt's facts are taken from the optional parameters first (SMPP 3.4, 5.3.2.12, 5.3.2.35, 5.3.2.31), then from
-the text of Appendix B: `id:… sub:… dlvrd:… submit date:… done date:… stat:… err:… text:…`. Centres vary the order
-and the case of those fields, leave some out, and write dates with or without seconds.
+A receipt's facts are taken from the optional parameters first (SMPP 3.4, 5.3.2.12, 5.3.2.35, 5.3.2.31), then
+from the text of Appendix B: `id:… sub:… dlvrd:… submit date:… done date:… stat:… err:… text:…`. Centres vary
+the order and the case of those fields, leave some out, and write dates with or without seconds.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ def read_deliver_sm(message: ShortMessage, now: datetime, zone: tzinfo = UTC) ->
 
 
 def state_of(status: str) -> ReceiptState:
-    """Reduce a raw state. A vendor's own word (MILIMIT, BLACK, MK:0001) says why a message was not delivered."""
+    """Reduce a raw state.
+
+    A vendor's own word (MILIMIT, BLACK, MK:0001) says why a message was not delivered.
+    """
     word = status.upper()
     if word in DELIVERED:
         return ReceiptState.DELIVERED
@@ -119,7 +122,10 @@ def _text(message: ShortMessage) -> str:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """Find the fields. The message's own words, quoted after `text:`, count only for fields found nowhere before."""
+    """Find the fields.
+
+    The message's own words, quoted after `text:`, count only for fields found nowhere before.
+    """
     found: dict[str, str] = {}
     matches = list(_FIELD.finditer(text))
     for at, match in enumerate(matches):
@@ -139,7 +145,10 @@ def _c_octets(value: bytes | None) -> str:
 
 
 def _state(message_state: bytes | None, stat: str) -> tuple[ReceiptState, str]:
-    """The parameter decides; the text's word is kept beside it where it agrees, since vendors say more there."""
+    """The parameter decides.
+
+    The text's word is kept beside it where it agrees, since vendors say more there.
+    """
     named = MESSAGE_STATES.get(message_state[0], "") if message_state else ""
     if named and (not stat or state_of(stat) is not state_of(named)):
         return state_of(named), named

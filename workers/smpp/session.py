@@ -1,8 +1,8 @@
 """One bind: an SMPP 3.4 client session over one connection.
 
-Every request has a future, registered under its sequence number before a byte of it is written, so no answer can
-come too early. A request whose answer did not come, because time ran out or the connection went, is in doubt and
-is never repeated here: only the caller knows whether that is safe.
+Every request has a future, registered under its sequence number before a byte of it is written, so no answer
+can come too early. A request whose answer did not come, because time ran out or the connection went, is in
+doubt and is never repeated here: only the caller knows whether that is safe.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class SessionOptions:
     enquire_link: float = 30.0
     """An enquire_link goes out when nothing was heard for so long."""
     inactivity: float = 0.0
-    """The connection is dropped when nothing was heard for so long; 0 stands for enquire_link + response_timeout."""
+    """The connection is dropped when nothing was heard for so long.
+
+    0 stands for enquire_link + response_timeout.
+    """
 
     @property
     def silence_allowed(self) -> float:
@@ -85,8 +88,9 @@ class SessionOptions:
 class Session(asyncio.Protocol):
     """A client session. Use `open_session`; it is bound when that returns.
 
-    `on_deliver_sm` gets every deliver_sm, also one that comes right behind the bind response, and answers it when
-    it likes with `acknowledge`. `on_room` is called when the window has room again or the session has ended.
+    `on_deliver_sm` gets every deliver_sm, also one that comes right behind the bind response, and answers it
+    when it likes with `acknowledge`. `on_room` is called when the window has room again or the session has
+    ended.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class Session(asyncio.Protocol):
         self._watch: asyncio.Task[None] | None = None
         self._enquiry: asyncio.Future[Answer] | None = None
 
-    # --- what callers use -------------------------------------------------------------------------------------
+    # --- what callers use -------------------------------------------------------------------------
 
     @property
     def room(self) -> int:
@@ -124,11 +128,17 @@ class Session(asyncio.Protocol):
         return self.options.window - len(self._pending)
 
     def submit(self, body: bytes) -> asyncio.Future[Answer]:
-        """Send one submit_sm. The future ends in submit_sm_resp, generic_nack or `Unanswered`, never in an error."""
+        """Send one submit_sm.
+
+        The future ends in submit_sm_resp, generic_nack or `Unanswered`, never in an error.
+        """
         return self.request(Command.SUBMIT_SM, body)
 
     def request(self, command_id: int, body: bytes = b"") -> asyncio.Future[Answer]:
-        """Send one request. The future ends in its response, generic_nack or `Unanswered`, never in an error."""
+        """Send one request.
+
+        The future ends in its response, generic_nack or `Unanswered`, never in an error.
+        """
         future: asyncio.Future[Answer] = self._loop.create_future()
         if self._transport is None or self.closed.done():
             future.set_result(Unanswered.DISCONNECTED)
@@ -163,7 +173,7 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    # --- asyncio.Protocol -------------------------------------------------------------------------------------
+    # --- asyncio.Protocol -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to watch over the connection."""
@@ -178,7 +188,7 @@ class Session(asyncio.Protocol):
             for frame in self._splitter.feed(data):
                 self._handle(frame)
         except pdu.BadLength as error:
-            log.error("smpp_framing_lost", reason=str(error))
+            log.warning("smpp_framing_lost", reason=str(error))
             self._send(pdu.encode(Command.GENERIC_NACK, Status.ESME_RINVCMDLEN, 0))
             self.bound = False
             self.disconnect()
@@ -208,7 +218,7 @@ class Session(asyncio.Protocol):
             log.warning("smpp_connection_lost", reason=str(exc), in_flight=len(pending))
         self._on_room(self)
 
-    # --- inside -----------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _next_sequence(self) -> int:
         sequence = self._sequence
@@ -219,7 +229,10 @@ class Session(asyncio.Protocol):
                 return sequence
 
     def _send(self, octets: bytes) -> None:
-        """Queue for one write an event loop turn: a window of submits costs one system call, not a hundred."""
+        """Queue for one write an event loop turn.
+
+        A window of submits costs one system call, not a hundred.
+        """
         if self.closed.done():
             return
         if not self._outgoing:

@@ -1,7 +1,7 @@
 """From a submission to the bodies of its submit_sm PDUs.
 
-The content is the same for every number of a task, so all of a body but the destination, and the reference that
-ties the segments of one message together, is encoded once and kept.
+The content is the same for every number of a task, so all of a body but the destination, and the reference
+that ties the segments of one message together, is encoded once and kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ UCS2: Final = 8
 """data_coding values (SMPP 3.4, 5.2.19)."""
 
 CONCATENATION: Final = b"\x05\x00\x03"
-"""A user data header of 5 octets: element 0, 3 octets: reference, total, number (3GPP TS 23.040, 9.2.3.24.1)."""
+"""A user data header of 5 octets.
+
+Element 0, 3 octets: reference, total, number (3GPP TS 23.040, 9.2.3.24.1).
+"""
 
 SHORT_CODE_DIGITS: Final = 8
 """A sender of digits up to this length is a short code; a longer one is an international number."""
@@ -34,8 +37,8 @@ REFERENCES_KEPT: Final = 65_536
 def source_address(sender: str) -> Address:
     """Derive type of number and numbering plan (SMPP 3.4, 5.2.5, 5.2.6) from what the sender looks like.
 
-    Digits: up to 8 a short code (network specific), more or a leading plus an international number. Anything else
-    is alphanumeric. Raises ValueError if it cannot be a source address at all.
+    Digits: up to 8 a short code (network specific), more or a leading plus an international number. Anything
+    else is alphanumeric. Raises ValueError if it cannot be a source address at all.
     """
     if not sender:
         return NO_ADDRESS
@@ -62,8 +65,9 @@ def destination_address(number: str) -> Address:
 class References:
     """The reference that ties segments together: 8 bits, counted for each sender and destination.
 
-    A phone puts segments together by it, so it must differ between messages that arrive about the same time from
-    one sender. Only the latest pairs are kept; a pair seen anew starts where the last new one left off, not at 0.
+    A phone puts segments together by it, so it must differ between messages that arrive about the same time
+    from one sender. Only the latest pairs are kept; a pair seen anew starts where the last new one left off,
+    not at 0.
     """
 
     def __init__(self, kept: int = REFERENCES_KEPT) -> None:
@@ -93,7 +97,10 @@ class _Template(NamedTuple):
 
 
 class SubmitEncoder:
-    """Makes submit_sm bodies: UDH concatenation, registered_delivery 1, GSM 7-bit unpacked or UCS-2 big-endian."""
+    """Makes submit_sm bodies.
+
+    UDH concatenation, registered_delivery 1, GSM 7-bit unpacked or UCS-2 big-endian.
+    """
 
     def __init__(self) -> None:
         self._templates: dict[tuple[Content, str], list[_Template]] = {}

@@ -4,7 +4,10 @@ from typing import Final
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
-"""Seconds the sender stands still after ESME_RTHROTTLED or ESME_RMSGQFUL; doubled each time it happens again."""
+"""Seconds the sender stands still after ESME_RTHROTTLED or ESME_RMSGQFUL.
+
+Doubled each time it happens again.
+"""
 
 
 class Throttle:

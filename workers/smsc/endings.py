@@ -1,4 +1,7 @@
-"""How a number's last four digits decide its result, in the simulated message centre and in `simulator://` alike."""
+"""How a number's last four digits decide its result.
+
+The simulated message centre and `simulator://` share this table.
+"""
 
 from __future__ import annotations
 
