@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     gateways: dict[str, str] = Field(
         default={"default": "simulator://"},
         repr=False,
-        description="one URL a gateway: smpp://system_id:password@host:port, smpps://... or simulator://",
+        description="a URL such as smpp://system_id:password@host:port, smpps://... or simulator://",
     )
     public_url: str = Field(
         default="", description="the http:// or https:// address under which clients reach the API"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -37,13 +37,19 @@ log = structlog.get_logger()
 class Engines:
     """Where the engines of a process are, and the process's hold on the embedded ones among them."""
 
-    def __init__(
-        self, database_url: str, redis_url: str, *, embedded: frozenset[Kind], hold: "_Hold | None"
-    ) -> None:
-        self.database_url = database_url
-        self.redis_url = redis_url
-        self.embedded = embedded
+    def __init__(self, urls: Mapping[Kind, str], hold: "_Hold | None") -> None:
+        self._urls = urls
         self._hold = hold
+
+    @property
+    def database_url(self) -> str:
+        """Where PostgreSQL is."""
+        return self._urls[Kind.POSTGRESQL]
+
+    @property
+    def redis_url(self) -> str:
+        """Where Valkey, or the operator's Redis, is."""
+        return self._urls[Kind.VALKEY]
 
     def close(self) -> None:
         """Let go of the embedded engines; without users they are stopped some seconds later."""
@@ -57,22 +63,19 @@ class Engines:
         self.close()
 
 
-def acquire(settings: Settings) -> Engines:
-    """Get hold of PostgreSQL and Valkey: those named in the settings, else embedded ones.
+def acquire(settings: Settings, kinds: Collection[Kind] = tuple(Kind)) -> Engines:
+    """Get hold of PostgreSQL and Valkey, or of one of them: those in the settings, else embedded ones.
 
     Blocks until they answer, for less than a second mostly. The hold lasts until `close` or the end
     of this process, and has a thread that replaces a keeper who was killed. Raises `EngineError`.
     """
-    given = {Kind.POSTGRESQL: settings.database_url, Kind.VALKEY: settings.redis_url}
-    needed = frozenset(kind for kind, url in given.items() if url is None)
-    hold = _Hold(settings.data_dir, needed) if needed else None
-    urls = hold.take() if hold is not None else {}
-    return Engines(
-        given[Kind.POSTGRESQL] or urls[Kind.POSTGRESQL],
-        given[Kind.VALKEY] or urls[Kind.VALKEY],
-        embedded=needed,
-        hold=hold,
-    )
+    urls = {Kind.POSTGRESQL: settings.database_url, Kind.VALKEY: settings.redis_url}
+    given = {kind: url for kind, url in urls.items() if kind in kinds and url is not None}
+    needed = frozenset(kinds) - given.keys()
+    if not needed:
+        return Engines(given, None)
+    hold = _Hold(settings.data_dir, needed)
+    return Engines(given | hold.take(), hold)
 
 
 @contextmanager
@@ -158,7 +161,7 @@ class _Hold:
             try:
                 if self._layout.root.exists() and _start_keeper_if_none(self._layout, self._data_dir):
                     log.warning("the keeper of the embedded engines was gone: started another")
-            except (EngineError, OSError) as error:
+            except EngineError as error:
                 log.error("cannot start a keeper for the embedded engines", error=str(error))  # noqa: TRY400
                 self._released.wait(10 * WATCH_SECONDS)
 
@@ -199,13 +202,18 @@ def _start_keeper_if_none(layout: Layout, data_dir: Path) -> bool:
 
     The keeper inherits the lock we took, so that at no moment two of them can believe to be alone.
     """
-    lock = try_exclusive(layout.keeper_lock)
-    if lock is None:
-        return False
     try:
-        _start_keeper(layout, data_dir, lock)
-    finally:
-        os.close(lock)
+        lock = try_exclusive(layout.keeper_lock)
+        if lock is None:
+            return False
+        try:
+            _start_keeper(layout, data_dir, lock)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        reason = f"{error.strerror}{where}"
+        raise EngineError(f"cannot start the keeper of the embedded engines: {reason}") from error
     return True
 
 
@@ -215,7 +223,7 @@ def _start_keeper(layout: Layout, data_dir: Path, lock: int) -> None:
     unset = (PREFIX, "PG")
     with layout.keeper_log.open("ab") as keeper_log:
         done = subprocess.run(
-            [sys.executable, "-m", "domain.engines.keeper", str(data_dir), str(lock)],
+            [sys.executable, "-P", "-m", "domain.engines.keeper", str(data_dir), str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=keeper_log,
             stderr=keeper_log,

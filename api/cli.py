@@ -1,0 +1,190 @@
+"""The `groupsms` command."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+
+import click
+
+from domain import access, db, startup
+from domain.engines import acquire
+from domain.engines.layout import Kind
+from domain.errors import DatabaseUnavailable, UserError
+from domain.settings import PREFIX, Settings
+from domain.states import Role
+
+
+def _settings_help() -> str:
+    """Every setting with what it expects and what it is without being set."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        variable = f"{PREFIX}{name.upper()}{'__<NAME>' if name == 'gateways' else ''}"
+        default = "" if field.default in (None, "", ()) else f" [default: {_shown(field.default)}]"
+        lines.append(f"{variable}\n    {field.description}{default}")
+    return "\n".join(["\b", "Settings (environment variables):", *lines])
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, dict):
+        return ", ".join(f"{name} = {url}" for name, url in default.items())
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+@click.group(epilog=_settings_help(), context_settings={"max_content_width": 110})
+@click.version_option(package_name="groupsms")
+def cli() -> None:
+    """Send one approved text to a list of phone numbers, and see what became of each.
+
+    With nothing set, `serve` and `work` share a PostgreSQL and a Valkey of their own, which start with the
+    first and stop with the last of them. Set GROUPSMS_DATABASE_URL and GROUPSMS_REDIS_URL to use yours.
+
+    \b
+    Have a look at everything:   groupsms demo
+    Run it:                      groupsms serve & groupsms work &
+                                 groupsms token create --account acme --role SENDER
+    """
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the GraphQL API, subscriptions, downloads and GraphiQL.
+
+    Listens on GROUPSMS_HOST and GROUPSMS_PORT; /graphql is the API and, in a browser, GraphiQL; /healthz
+    answers 200 once requests are served. Behind a proxy, set GROUPSMS_PUBLIC_URL to the address that clients
+    use. Browsers on other origins need GROUPSMS_CORS_ORIGINS. Run as many as you like against one database:
+    then give all of them the same GROUPSMS_SECRET_KEY, which signs download links.
+
+    An embedded database is migrated at the start; with one of your own, run `groupsms migrate` first. Ends on
+    SIGINT or SIGTERM, giving running requests GROUPSMS_SHUTDOWN_SECONDS.
+
+    \b
+    Example:   GROUPSMS_PORT=9000 groupsms serve
+    """
+    _become("api")
+
+
+@cli.command()
+def work() -> None:
+    """Send the messages of tasks and take in the delivery receipts.
+
+    Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://, smpps:// (TLS),
+    or simulator://, which sends nothing and is the default. Any number of workers on any number of machines
+    share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for up to
+    GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.
+
+    \b
+    Example:   export GROUPSMS_GATEWAYS__DEFAULT='smpp://system_id:password@smsc.example.com:2775?rate=1000'
+               groupsms work
+    """
+    _become("workers")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def smsc(arguments: tuple[str, ...]) -> None:
+    """Run the simulated message centre: an SMPP 3.4 server to try things out with.
+
+    It delivers to nobody. Its own --help names its options.
+    """
+    _become("workers.smsc", *arguments)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database up to this version of the service.
+
+    Works on GROUPSMS_DATABASE_URL, or the embedded database, and says which migrations it applied. May run
+    more than once and from several machines at a time. Run it before starting a new version of `serve` and
+    `work`, which refuse to start on a database of yours that is behind.
+
+    \b
+    Example:   GROUPSMS_DATABASE_URL=postgresql://groupsms:secret@db.example.com/groupsms groupsms migrate
+    """
+    _finish(_migrate)
+
+
+@cli.group()
+def token() -> None:
+    """Make the tokens that clients send as `Authorization: Bearer TOKEN`."""
+
+
+@token.command()
+@click.option("--account", required=True, help="The account it opens; made if there is none of this name.")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice([role.value for role in Role], case_sensitive=False),
+    metavar="|".join(Role),
+    help="What its holder may do.",
+)
+@click.option("--time-zone", metavar="ZONE", help="Set the account's time zone, such as Asia/Shanghai.")
+@click.option("--currency", metavar="CODE", help="Set the account's currency, such as CNY.")
+def create(account: str, role: str, time_zone: str | None, currency: str | None) -> None:
+    """Make a token and print it, alone on stdout. It is shown this once: only a hash of it is kept.
+
+    A VIEWER reads, a SENDER also makes tasks, a MANAGER also makes applications, signatures and templates; an
+    OPERATOR approves them.
+
+    \b
+    Example:   TOKEN=$(groupsms token create --account acme --role SENDER --time-zone Europe/Berlin)
+    """
+
+    async def make(settings: Settings) -> int:
+        async with startup.database(settings) as url, db.connected(url, pool_size=1):
+            made = await access.create_token(account, Role(role), time_zone=time_zone, currency=currency)
+        click.echo(made)
+        return 0
+
+    _finish(make)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Stop everything again when the messages are through.")
+def demo(once: bool) -> None:
+    """Show the whole line at work, from a file of numbers to delivered messages.
+
+    Starts what it needs on this machine: the embedded PostgreSQL and Valkey, the API, a worker, and a
+    simulated message centre; makes an account with an approved text, uploads 1,000 recipients, and follows
+    their messages. Then it keeps serving, with GraphiQL in the browser, until Ctrl-C. Keeps its data in
+    GROUPSMS_DATA_DIR and listens on GROUPSMS_PORT.
+
+    With --once it exits at the end: 0 if all went well, else 1 after saying what fell short.
+
+    \b
+    Example:   GROUPSMS_DATA_DIR=/tmp/demo groupsms demo --once
+    """
+    from api import demo as whole_line  # noqa: PLC0415 - the other commands do without its clients
+
+    sys.exit(startup.guarded(lambda settings: whole_line.run(settings, once)))
+
+
+async def _migrate(settings: Settings) -> int:
+    held = await asyncio.to_thread(acquire, settings, [Kind.POSTGRESQL])
+    try:
+        applied = await db.migrate(held.database_url)
+    except DatabaseUnavailable as error:
+        raise startup.StartupError(startup.unreachable(held.database_url, error)) from error
+    finally:
+        held.close()
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("nothing to do: the database is up to date")
+    return 0
+
+
+def _become(module: str, *arguments: str) -> None:
+    """Replace this process: its signals, exit code and terminal are the module's then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is the point
+
+
+def _finish(command: Callable[[Settings], Coroutine[object, object, int]]) -> None:
+    sys.exit(startup.run(command, UserError))
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    cli(prog_name="groupsms")

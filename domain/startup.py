@@ -1,0 +1,148 @@
+"""What every process of the service does first: settings, logging, engines, and a database that fits."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+
+from domain import db
+from domain.engines import EngineError, acquire
+from domain.engines.layout import Kind
+from domain.errors import DatabaseUnavailable
+from domain.settings import Settings, SettingsError, load_settings, redacted
+
+WRONG_SETTING = 2
+"""Exit code: a setting is wrong, trying again won't help."""
+
+FAILED = 1
+"""Exit code: the world is not as it should be: a port in use, a database that can't be reached."""
+
+INTERRUPTED = 130
+"""Exit code: Ctrl-C, as shells count it."""
+
+
+class StartupError(Exception):
+    """The service can't start. The text is one line for whoever starts it."""
+
+
+class Urls(NamedTuple):
+    """Where this process finds its PostgreSQL and its Redis or Valkey."""
+
+    database_url: str
+    redis_url: str
+
+
+@asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[Urls]:
+    """Hold the engines for the length of a process, with the database migrated.
+
+    Embedded, the database is migrated here, however many processes start at once. A database of the
+    operator's own is never changed by the way: if it is behind, `StartupError` says so. Raises
+    `EngineError` when embedded engines don't start.
+    """
+    async with database(settings) as database_url:
+        held = await asyncio.to_thread(acquire, settings, [Kind.VALKEY])
+        try:
+            yield Urls(database_url, held.redis_url)
+        finally:
+            await asyncio.to_thread(held.close)
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """`service` for what needs no Valkey: the URL of the migrated database."""
+    held = await asyncio.to_thread(acquire, settings, [Kind.POSTGRESQL])
+    try:
+        if settings.database_url is None:
+            await db.migrate(held.database_url)
+        else:
+            await _refuse_outdated(held.database_url)
+        yield held.database_url
+    finally:
+        await asyncio.to_thread(held.close)
+
+
+async def _refuse_outdated(database_url: str) -> None:
+    try:
+        async with db.connected(database_url, pool_size=1):
+            pending = await db.pending_migrations()
+    except DatabaseUnavailable as error:
+        raise StartupError(unreachable(database_url, error)) from error
+    if pending:
+        raise StartupError(f"the database lacks the migrations {', '.join(pending)}: run `groupsms migrate`")
+
+
+def unreachable(database_url: str, error: DatabaseUnavailable) -> str:
+    """One line that says which database can't be reached and why, without its password."""
+    reason = " ".join(str(error.__cause__ or error).split())
+    return f"cannot connect to {redacted(database_url)} (GROUPSMS_DATABASE_URL): {reason}"
+
+
+def run(main: Callable[[Settings], Coroutine[object, object, int]], *expected: type[Exception]) -> int:
+    """`guarded` for a process that lives in an event loop."""
+    return guarded(lambda settings: asyncio.run(main(settings)), *expected)
+
+
+def guarded(main: Callable[[Settings], int], *expected: type[Exception]) -> int:
+    """Run a process of the service, with settings read and logging set up, to its end; its exit code.
+
+    A wrong setting, an engine that doesn't start, and the exceptions `expected` by the caller become
+    one line on stderr. Any other exception is a defect and keeps its traceback.
+    """
+    failures: tuple[type[Exception], ...] = (StartupError, EngineError, DatabaseUnavailable, *expected)
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        return main(settings)
+    except SettingsError as error:
+        return _give_up(error, WRONG_SETTING)
+    except failures as error:
+        return _give_up(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _give_up(error: Exception, code: int) -> int:
+    sys.stderr.write(f"groupsms: {' '.join(str(error).split())}\n")
+    return code
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr from `level` on: readable on a terminal, else a JSON object a line.
+
+    Libraries speak from WARNING on only, unless everything is asked for.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    terminal = sys.stderr.isatty()
+    entry: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendering: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if terminal
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=entry,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    logging.basicConfig(
+        handlers=[handler], level=number if number <= logging.DEBUG else logging.WARNING, force=True
+    )
+    ours = logging.getLogger("groupsms")
+    ours.setLevel(number)
+    structlog.configure(
+        processors=[*entry, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=lambda *_: ours,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=False,
+    )
