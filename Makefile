@@ -1,0 +1,58 @@
+# Targets for people and for CI. `make setup` is part of all of them.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; \
+	done)
+BIN := .venv/bin
+STAMP := .venv/installed
+PIP := -m pip --disable-pip-version-check --no-input
+
+.PHONY: help setup demo test test-faults lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         see the whole line at work (ARGS=--once: and stop again)"
+	@echo "make test         formatting, lint, types and all tests but the slow ones"
+	@echo "make test-faults  the slow ones: killed processes, cut connections"
+	@echo "make lint         formatting, lint and types alone"
+	@echo "make format       put the code into shape"
+	@echo "make setup        only install, into .venv"
+	@echo "make clean        remove .venv and caches; data in .groupsms stays"
+
+setup: $(STAMP)
+
+# Where Python comes without ensurepip (Debian without python3-venv), its own pip installs into .venv.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Installing into .venv (only when requirements.lock or pyproject.toml has changed)"
+	@rm -f $@
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv .venv && pip='$(BIN)/python $(PIP)'; \
+	else \
+		$(PYTHON) -m venv --without-pip .venv && pip='$(PYTHON) $(PIP) --python $(BIN)/python'; \
+	fi && \
+	$$pip install --quiet --require-hashes -r requirements.lock && \
+	$$pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@exec $(BIN)/groupsms demo $(ARGS)
+
+lint: setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+
+test: lint
+	$(BIN)/pytest -m "not faults" $(ARGS)
+
+test-faults: setup
+	$(BIN)/pytest -m faults $(ARGS)
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
