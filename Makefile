@@ -21,7 +21,7 @@ help:
 
 setup: $(STAMP)
 
-# Where Python comes without ensurepip (Debian without python3-venv), its own pip installs into .venv.
+# -qq leaves errors. Where Python comes without ensurepip (Debian without python3-venv), its own pip installs into .venv.
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing into .venv (only when requirements.lock or pyproject.toml has changed)"
@@ -31,8 +31,8 @@ $(STAMP): requirements.lock pyproject.toml
 	else \
 		$(PYTHON) -m venv --without-pip .venv && pip='$(PYTHON) $(PIP) --python $(BIN)/python'; \
 	fi && \
-	$$pip install --quiet --require-hashes -r requirements.lock && \
-	$$pip install --quiet --no-deps --no-build-isolation --editable .
+	$$pip install -qq --require-hashes -r requirements.lock && \
+	$$pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup

@@ -173,6 +173,8 @@ def main() -> None:
         keeper.run()
     except KeeperDismissedError:
         log.info("keeper was told to end")
+    if not keeper.layout.sockets.is_relative_to(data_dir):
+        keeper.layout.sockets.rmdir()
     log.info("keeper ends", pid=os.getpid())
 
 
