@@ -1,0 +1,88 @@
+"""The application: routes and middleware round a schema."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import strawberry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+from api.body_limit import BodyLimit
+from api.graphiql import assets, page
+from api.request_log import REQUEST_ID_HEADER, RequestLog
+from api.transport import PREFLIGHT_HEADER, ConnectHook, ContextFactory, GraphQLEndpoint, UploadPolicy
+
+GRAPHQL_PATH = "/graphql"
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    schema: strawberry.Schema,
+    context: ContextFactory,
+    *,
+    uploads: UploadPolicy,
+    on_connect: ConnectHook | None = None,
+    routes: Sequence[BaseRoute] = (),
+    lifespan: Lifespan | None = None,
+    cors_origins: Sequence[str] = (),
+    graphiql: bool = True,
+) -> Starlette:
+    """The ASGI application serving `schema` at /graphql, with `routes` beside it.
+
+    `schema` is made with `api.transport.SCHEMA_EXTENSIONS`. Pages on `cors_origins` ("*": on any) may query,
+    upload, subscribe and download. `graphiql` decides whether browsers find a page at /graphql.
+    """
+    # It logs each error of each operation, the client's mistakes too; `present` logs ours alone, and masked.
+    logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
+    endpoint = GraphQLEndpoint(
+        schema,
+        context,
+        uploads=uploads,
+        on_connect=on_connect,
+        page=page if graphiql else None,
+        allowed_origins=cors_origins,
+    )
+    graphql: list[BaseRoute] = [
+        Route(GRAPHQL_PATH, endpoint),
+        WebSocketRoute(GRAPHQL_PATH, endpoint),
+        Route("/healthz", _alive),
+    ]
+    if graphiql:
+        graphql.append(Mount(f"{GRAPHQL_PATH}/assets", assets()))
+    return Starlette(
+        routes=[*graphql, *routes],
+        lifespan=lifespan,
+        middleware=[
+            # Outermost, so that a page of another origin can also read what went wrong.
+            *_cross_origin(cors_origins),
+            Middleware(RequestLog),
+            Middleware(BodyLimit, upload_limit=uploads.limit),
+        ],
+    )
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", PREFLIGHT_HEADER, REQUEST_ID_HEADER],
+            expose_headers=["Content-Disposition", REQUEST_ID_HEADER],
+            max_age=7200,
+        )
+    ]
+
+
+async def _alive(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})

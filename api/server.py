@@ -1,0 +1,100 @@
+"""Running the application under uvicorn, inside an event loop that is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from api.body_limit import JSON_LIMIT
+
+_PING_SECONDS = 20.0
+_BACKLOG = 2048
+
+
+class ListenError(Exception):
+    """The address can't be listened on. The text is one line that says which and why."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 picks a free one. Raises `ListenError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ListenError(f"Can't listen on {host}: {error.strerror}.") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        # From here on a second process is told that the port is taken, also before this one serves.
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise ListenError(f"Can't listen on {host} port {port}: {error.strerror}.") from error
+    bound.setblocking(False)
+    return bound
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `serve`: uvicorn raises them again at its end, before anybody could clean up."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    def stop(self) -> None:
+        """Stop as gracefully as time allows; called again, at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def serve(
+    app: ASGIApp, bound: socket.socket, *, shutdown_seconds: float, announce: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM, then let requests end for up to `shutdown_seconds`.
+
+    `announce` is called once requests are answered.
+    """
+    # A subscriber is many small objects: collecting the young ones as often as by default stalls everybody.
+    gc.set_threshold(50_000, 20, 100)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        ws_max_size=JSON_LIMIT,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=math.ceil(shutdown_seconds),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=_BACKLOG,
+    )
+    server = _Server(config, announce)
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        await server.serve(sockets=[bound])
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

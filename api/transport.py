@@ -1,0 +1,247 @@
+"""GraphQL over HTTP and WebSocket: Strawberry's endpoint, with our limits, our errors and our uploads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import strawberry
+from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
+from graphql import GraphQLError
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.exceptions import MissingQueryError
+from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
+from strawberry.file_uploads.utils import replace_placeholders_with_files
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from api.top_level_errors import TopLevelErrors, present, refusal_body
+from api.uploads import MalformedUploadError, read_upload_form
+
+PREFLIGHT_HEADER = "Apollo-Require-Preflight"
+CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
+
+ContextFactory = Callable[[HTTPConnection], Awaitable[object]]
+"""Makes the context of a request, or of a socket with all its operations.
+
+A socket's context gets the payload of connection_init as its attribute `connection_params`, if it has one of
+that name. A `TopLevelError` raised for a request is its answer.
+"""
+
+ConnectHook = Callable[[Any], Awaitable[None]]
+"""Called with a socket's context once it has its `connection_params`.
+
+`strawberry.exceptions.ConnectionRejectionError` closes the socket with 4403.
+"""
+
+SCHEMA_EXTENSIONS: tuple[type[SchemaExtension] | Callable[[], SchemaExtension], ...] = (
+    TopLevelErrors,
+    lambda: ParserCache(maxsize=500),
+    lambda: ValidationCache(maxsize=500),
+)
+"""What every schema served here is made with: coded errors, and documents parsed and validated once."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPolicy:
+    """What may be uploaded, and where it lies meanwhile."""
+
+    limit: int
+    """Octets of one file."""
+    directory: Path | None = None
+    """None: the system's directory for temporary files."""
+
+
+class _RequestAdapter(StarletteRequestAdapter):
+    """Strawberry's view of a request, with the way back to ours."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.source = request
+
+
+class _SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
+    """Closes the socket with 4400, as graphql-transport-ws defines, for every message of the wrong shape."""
+
+    async def handle_message(self, message: Message) -> None:
+        if not _is_well_formed(message):
+            await self.handle_invalid_message("Failed to parse message")
+            return
+        await super().handle_message(message)
+
+
+def _is_well_formed(message: object) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return False
+    if message["type"] not in ("subscribe", "complete"):
+        return True
+    if not isinstance(message.get("id"), str):
+        return False
+    if message["type"] == "complete":
+        return True
+    payload = message.get("payload")
+    return (
+        isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), dict | None)
+        and isinstance(payload.get("operationName"), str | None)
+    )
+
+
+class GraphQLEndpoint(GraphQL[Any, None]):
+    """The ASGI application behind /graphql: POST, graphql-transport-ws, and the page for browsers."""
+
+    request_adapter_class = _RequestAdapter
+    graphql_transport_ws_handler_class = _SocketHandler
+
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        context: ContextFactory,
+        *,
+        uploads: UploadPolicy,
+        on_connect: ConnectHook | None = None,
+        page: Callable[[Request], Response] | None = None,
+        allowed_origins: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=CONNECTION_INIT_TIMEOUT,
+            multipart_uploads_enabled=True,
+            allowed_origins=allowed_origins,
+        )
+        self._context = context
+        self._on_connect = on_connect
+        self._page = page
+        self._uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        with ExitStack() as cleanup:
+            scope["groupsms.cleanup"] = cleanup
+            try:
+                response = await self._answer(request)
+            except ClientDisconnect:
+                return  # nobody is left to be answered
+            await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method != "POST":
+            return self._answer_other_method(request)
+        try:
+            return await self.run(request)
+        except HTTPException as refused:
+            return JSONResponse(refusal_body(refused.reason), refused.status_code)
+        except GraphQLError as refused:
+            errors = [error.formatted for error in present([refused])]
+            return JSONResponse({"data": None, "errors": errors})
+
+    def _answer_other_method(self, request: Request) -> Response:
+        asks_for_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+        if self._page and asks_for_page and "query" not in request.query_params:
+            return self._page(request)
+        allowed = "GET, HEAD, POST" if self._page else "POST"
+        message = "Operations are sent by POST, as JSON or as a multipart request."
+        return JSONResponse(refusal_body(message), 405, {"Allow": allowed})
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> object:  # noqa: ARG002
+        return await self._context(request)
+
+    async def on_ws_connect(self, context: object) -> dict[str, object] | None:
+        if self._on_connect is not None:
+            await self._on_connect(context)
+        return {}
+
+    async def execute_single(
+        self,
+        request: Request,  # noqa: ARG002
+        request_adapter: AsyncHTTPRequestAdapter,  # noqa: ARG002
+        sub_response: Response,  # noqa: ARG002
+        context: Any,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        try:
+            return await self.schema.execute(
+                request_data.query,
+                root_value=root_value,
+                variable_values=request_data.variables,
+                context_value=context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types={OperationType.QUERY, OperationType.MUTATION},
+                operation_extensions=request_data.extensions,
+            )
+        except (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError) as error:
+            refused = GraphQLError(str(error), original_error=error)
+            return ExecutionResult(data=None, errors=[refused])
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:  # noqa: ARG002
+        if result.errors:
+            result.errors = present(result.errors)
+        return process_result(result)
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        response = super().create_response(response_data, sub_response)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def decode_json(self, data: str | bytes) -> object:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError("not JSON", "", 0) from error
+
+    def parse_json(self, data: str | bytes) -> Any:
+        parsed = super().parse_json(data)
+        if not isinstance(parsed, dict):
+            raise HTTPException(400, "Expected one JSON object. Batches are not taken.")
+        return parsed
+
+    async def parse_multipart(self, request: AsyncHTTPRequestAdapter) -> dict[str, str]:
+        if not request.headers.get(PREFLIGHT_HEADER):
+            # A page of another site can send a form without asking first, but not with this header.
+            raise HTTPException(400, f"A multipart request needs the header {PREFLIGHT_HEADER}: true.")
+        source = cast("_RequestAdapter", request).source
+        cleanup: ExitStack = source.scope["groupsms.cleanup"]
+        try:
+            form = await read_upload_form(
+                source.headers["content-type"],
+                cast("AsyncIterator[bytes]", source.stream()),
+                limit=self._uploads.limit,
+                directory=self._uploads.directory,
+                cleanup=cleanup,
+            )
+        except MalformedUploadError as error:
+            raise HTTPException(400, str(error)) from error
+        for name in ("operations", "map"):
+            if name not in form.fields:
+                raise HTTPException(400, f"The multipart request has no part named {name}.")
+        operations = self.parse_json(form.fields["operations"])
+        places = self.parse_json(form.fields["map"])
+        try:
+            return replace_placeholders_with_files(operations, places, form.files)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise HTTPException(400, "The part `map` doesn't fit `operations` and the files.") from error

@@ -1,0 +1,240 @@
+"""A schema just large enough to try the shell round the real one: its transports, limits and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import strawberry
+from starlette.requests import HTTPConnection
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.schema.config import StrawberryConfig
+
+from api.top_level_errors import TopLevelCode, TopLevelError
+from api.transport import SCHEMA_EXTENSIONS
+from api.uploads import UPLOAD_SCALAR, Upload
+
+LEAKED_NUMBER = "+8613800138000"
+
+
+@dataclass
+class Context:
+    """Who is asking, as far as the tests need it."""
+
+    authorization: str
+    connection_params: dict[str, object] = field(default_factory=dict)
+
+    def token(self) -> str:
+        """The token of the header or of connection_init, or ''."""
+        given = self.connection_params.get("authorization") or self.authorization
+        return str(given).removeprefix("Bearer").strip()
+
+
+Info = strawberry.Info[Context, None]
+
+
+async def context(connection: HTTPConnection) -> Context:
+    """The context of a request or socket."""
+    return Context(connection.headers.get("authorization", ""))
+
+
+async def on_connect(made: Context) -> None:
+    """Turn one token away."""
+    if made.token() == "revoked":
+        raise ConnectionRejectionError
+
+
+@strawberry.type
+class Account:
+    name: str = "Demo"
+    time_zone: str = "UTC"
+    currency: str = "CNY"
+
+
+@strawberry.type
+class Viewer:
+    role: str
+    account: Account
+
+
+@strawberry.type
+class Blocker:
+    message: str
+    fix: str
+
+
+@strawberry.type
+class Named:
+    id: strawberry.ID
+    name: str
+    selectable: bool = True
+    blockers: list[Blocker] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class TinyTemplate(Named):
+    content: str = "Hello"
+    universal: bool = False
+    signature: Named | None = None
+
+
+@strawberry.type
+class Signatures:
+    nodes: list[Named]
+
+
+@strawberry.type
+class Templates:
+    nodes: list[TinyTemplate]
+
+
+@strawberry.type
+class Application:
+    id: strawberry.ID
+    name: str
+    region: str
+    signatures: Signatures
+    templates: Templates
+
+
+@strawberry.type
+class Applications:
+    nodes: list[Application]
+
+
+@strawberry.type
+class Counts:
+    total: int = 3
+    delivered: int = 2
+    failed: int = 0
+    unknown: int = 1
+
+
+@strawberry.type
+class TinyTask:
+    id: strawberry.ID
+    name: str = "Spring greetings"
+    status: str = "SENDING"
+    counts: Counts = strawberry.field(default_factory=Counts)
+
+
+@strawberry.type
+class Tasks:
+    nodes: list[TinyTask]
+
+
+@strawberry.type
+class Change:
+    cursor: str
+    kind: str
+    task_id: strawberry.ID
+    task: TinyTask
+
+
+@strawberry.type
+class Measured:
+    filename: str
+    size: int
+    too_large: bool
+    sha256: str
+    path: str
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def viewer(self, info: Info) -> Viewer:
+        if not info.context.token():
+            raise TopLevelError("Send a token.", TopLevelCode.UNAUTHENTICATED)
+        return Viewer(role=info.context.token().upper(), account=Account())
+
+    @strawberry.field
+    def applications(self, first: int = 50) -> Applications:  # noqa: ARG002
+        signature = Named(id=strawberry.ID("signature-1"), name="Demo")
+        template = TinyTemplate(id=strawberry.ID("template-1"), name="Greeting", signature=signature)
+        shop = Application(
+            id=strawberry.ID("application-1"),
+            name="Shop",
+            region="CHINESE_MAINLAND",
+            signatures=Signatures(nodes=[signature]),
+            templates=Templates(nodes=[template]),
+        )
+        return Applications(nodes=[shop])
+
+    @strawberry.field
+    def tasks(self, first: int = 50) -> Tasks:  # noqa: ARG002
+        return Tasks(nodes=[TinyTask(id=strawberry.ID("task-1"))])
+
+    @strawberry.field
+    def echo(self, text: str) -> str:
+        return text
+
+    @strawberry.field
+    def boom(self) -> str:
+        raise RuntimeError(f"no connection for {LEAKED_NUMBER}")
+
+    @strawberry.field
+    def unserializable(self) -> int:
+        return 2**40
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    async def measure(self, file: Upload, meanwhile: float = 0) -> Measured:
+        await asyncio.sleep(meanwhile)
+        content = file.path.read_bytes()
+        return Measured(
+            filename=file.filename,
+            size=file.size,
+            too_large=file.too_large,
+            sha256=hashlib.sha256(content).hexdigest(),
+            path=str(file.path),
+        )
+
+    @strawberry.mutation
+    async def measure_all(self, files: list[Upload]) -> list[int]:
+        return [file.size for file in files]
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def count(self, info: Info, to: int = 3) -> AsyncIterator[str]:
+        for number in range(1, to + 1):
+            yield f"{info.context.token()} {number}"
+        await asyncio.sleep(0)
+
+    @strawberry.subscription
+    async def tasks_changed(
+        self,
+        info: Info,
+        since: str | None = None,  # noqa: ARG002
+    ) -> AsyncIterator[Change]:
+        for number in (1, 2):
+            task = TinyTask(id=strawberry.ID("task-1"), name=f"seen by {info.context.token()}")
+            yield Change(cursor=f"cursor-{number}", kind="UPDATED", task_id=task.id, task=task)
+        await asyncio.Event().wait()
+
+    @strawberry.subscription
+    async def forever(self) -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    @strawberry.subscription
+    async def broken(self) -> AsyncIterator[int]:
+        yield 1
+        raise RuntimeError(f"lost {LEAKED_NUMBER}")
+
+
+def tiny_schema() -> strawberry.Schema:
+    """The schema, with the extensions every schema served gets."""
+    return strawberry.Schema(
+        Query,
+        Mutation,
+        Subscription,
+        extensions=SCHEMA_EXTENSIONS,
+        config=StrawberryConfig(scalar_map={Upload: UPLOAD_SCALAR}),
+    )
