@@ -21,6 +21,16 @@ from domain.errors import DatabaseUnavailable
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 POOL_SIZE = 16
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+)
+"""What a statement may raise although nothing is wrong with it: worth trying again a little later."""
 MIGRATION_LOCK = 4_710_231
 """Key of the advisory lock that lets only one process migrate at a time."""
 

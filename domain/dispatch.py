@@ -266,16 +266,18 @@ async def release(claim: Claim, returned: Sequence[int]) -> bool:
     return row is not None
 
 
-async def renew(owner: UUID) -> None:
-    """Extend the leases of all chunks that this worker still holds."""
-    await db.fetch(
+async def renew(owner: UUID) -> set[tuple[int, int]]:
+    """Extend the leases of all chunks this worker still holds; returns their task ids and indexes."""
+    rows = await db.fetch(
         """
         UPDATE chunk SET lease_until = groupsms_now() + $2
         WHERE owner = $1 AND state = 1 AND lease_until > groupsms_now()
+        RETURNING task_id, index
         """,
         owner,
         LEASE,
     )
+    return {(row["task_id"], row["index"]) for row in rows}
 
 
 async def recover_lapsed() -> list[int]:

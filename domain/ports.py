@@ -33,6 +33,8 @@ class Submission:
     """E.164 with its plus sign."""
     sender: str
     """What the phone shows as the sender; may be empty."""
+    not_after: float = float("inf")
+    """The moment, on the monotonic clock, after which nothing of it may be put on the wire."""
 
 
 class Outcome(Enum):

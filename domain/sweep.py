@@ -25,9 +25,7 @@ async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
     await dispatch.recover_lapsed()
     await receipts.apply_left_over(shard)
-    for row in await db.fetch("SELECT id FROM task WHERE status IN ('SENDING', 'SENT')"):
-        await tasks.advance_task(row["id"], doorbell)
-    for task_id in await feed.unannounced():
+    for task_id in {*await tasks.ready_to_advance(), *await feed.unannounced()}:
         await tasks.advance_task(task_id, doorbell)
 
 

@@ -261,7 +261,6 @@ async def advance_task(task_id: int, doorbell: Doorbell) -> None:
     To be called after the commit that may have made it ready, so that the last of several workers sees all.
     """
     sent = await _move(
-        task_id,
         """
         UPDATE task SET status = 'SENT', sent_at = groupsms_now(), revision = revision + 1
         WHERE id = $1 AND status = 'SENDING'
@@ -269,25 +268,44 @@ async def advance_task(task_id: int, doorbell: Doorbell) -> None:
         RETURNING account_id
         """,
         doorbell,
+        task_id,
     )
     completed = await _move(
-        task_id,
-        f"""
+        """
         UPDATE task SET status = 'COMPLETED', finished_at = groupsms_now(), revision = revision + 1
         WHERE id = $1 AND status = 'SENT'
-          AND (sent_at < groupsms_now() - interval '{schedule.RECEIPTS_WITHIN.total_seconds():.0f} s'
+          AND (sent_at < groupsms_now() - $2::interval
                OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = $1 HAVING sum(unknown) > 0))
         RETURNING account_id
         """,
         doorbell,
+        task_id,
+        schedule.RECEIPTS_WITHIN,
     )
     if not sent and not completed and (account_id := await feed.announce_progress(task_id)):
         await doorbell.task_changed(account_id, task_id)
 
 
-async def _move(task_id: int, statement: str, doorbell: Doorbell) -> bool:
+async def ready_to_advance() -> list[int]:
+    """Tasks that `advance_task` would move on; normally none, unless a worker died before it could."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM task
+        WHERE status = 'SENDING' AND NOT EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state <> 2)
+        UNION ALL
+        SELECT id FROM task
+        WHERE status = 'SENT'
+          AND (sent_at < groupsms_now() - $1::interval
+               OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = task.id HAVING sum(unknown) > 0))
+        """,
+        schedule.RECEIPTS_WITHIN,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _move(statement: str, doorbell: Doorbell, task_id: int, *more: object) -> bool:
     async with db.transaction() as conn:
-        account_id = await conn.fetchval(statement, task_id)
+        account_id = await conn.fetchval(statement, task_id, *more)
         if account_id is None:
             return False
         await feed.announce(conn, account_id, task_id)

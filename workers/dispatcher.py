@@ -1,0 +1,303 @@
+"""The loop that empties the tasks of one gateway: claim, mark, submit, settle.
+
+A slot is held for every message from its mark until its settlement is committed, so a crash leaves at most
+`gateway.window` messages in doubt. Several tasks take turns, window by window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from domain import db, dispatch, receipts
+from domain.dispatch import LEASE, Settlement
+from domain.ports import Clock, Gateway, Handover, Outcome, Submission
+from workers.announcer import Announcer
+from workers.chunk import HeldChunk
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+ENOUGH_HELD = 2
+"""Chunks with something to send that are held at least, so that one is at hand when another is empty."""
+MOST_HELD = 8
+"""Chunks with something to send that are held at most, for tasks to take turns."""
+LOOK_AGAIN = 1.0
+"""Seconds after which to look for work without a hint."""
+RETRY = 0.5
+"""Seconds to wait after the database failed."""
+
+
+class Dispatcher:
+    """Sends the running tasks of one gateway from this process. It is run once."""
+
+    def __init__(
+        self, gateway: Gateway, *, owner: UUID, shard: int, clock: Clock, announcer: Announcer
+    ) -> None:
+        """`owner` must be this dispatcher's alone; `shard` says which counters it adds to."""
+        self._gateway = gateway
+        self._owner = owner
+        self._shard = shard
+        self._clock = clock
+        self._announcer = announcer
+        self._held: deque[HeldChunk] = deque()
+        self._answers: list[tuple[HeldChunk, int, Handover]] = []
+        self._answered = asyncio.Event()
+        self._free = gateway.window
+        self._progress = asyncio.Event()
+        self._work = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._last_task = 0
+        self._claim_again_at = float("-inf")
+        self._send_again_at = float("-inf")
+
+    def look(self) -> None:
+        """There may be work."""
+        self._claim_again_at = float("-inf")
+        self._work.set()
+
+    def stop(self) -> None:
+        """Send nothing more; `run` returns when what is under way is settled and the rest is given back."""
+        self._stopped.set()
+        self._work.set()
+        self._progress.set()
+
+    async def run(self) -> None:
+        """Send until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self._settle_for_ever()),
+                group.create_task(self._renew_for_ever()),
+            ]
+            await self._send_until_stopped()
+            while any(not chunk.idle and not chunk.lost for chunk in self._held):
+                await self._wait_for_progress()
+            for chunk in list(self._held):
+                await self._release(chunk)
+            for task in background:
+                task.cancel()
+
+    async def _send_until_stopped(self) -> None:
+        while not self._stopped.is_set():
+            await self._until_ready_or_stopped()
+            chunk = await self._next_chunk()
+            if chunk is None:
+                await self._wait_for_work()
+            elif await self._slots_free():
+                await self._send_window(chunk)
+
+    async def _until_ready_or_stopped(self) -> None:
+        waits = [
+            asyncio.ensure_future(wait)
+            for wait in (self._gateway.ready(), self._send_again(), self._stopped.wait())
+        ]
+        ready, rested, stopped = waits
+        try:
+            while not stopped.done() and not (ready.done() and rested.done()):
+                undone = [wait for wait in waits if not wait.done()]
+                await asyncio.wait(undone, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _send_again(self) -> None:
+        if (rest := self._send_again_at - self._clock.monotonic()) > 0:
+            await self._clock.sleep(rest)
+
+    async def _next_chunk(self) -> HeldChunk | None:
+        """The next chunk in turn that has something to send; claims further ones while few are held."""
+        for chunk in [chunk for chunk in self._held if chunk.idle and (chunk.halted or chunk.lost)]:
+            await self._release(chunk)
+        sendable = [chunk for chunk in self._held if chunk.sendable]
+        if len(sendable) < MOST_HELD and self._clock.monotonic() >= self._claim_again_at:
+            held_tasks = {chunk.claim.task_id for chunk in sendable}
+            claimed = await self._retried(
+                lambda: self._claim(held_tasks if len(sendable) >= ENOUGH_HELD else frozenset())
+            )
+            if claimed is not None:
+                return claimed
+            self._claim_again_at = self._clock.monotonic() + LOOK_AGAIN
+        if not sendable:
+            return None
+        self._held.remove(sendable[0])
+        self._held.append(sendable[0])
+        return sendable[0]
+
+    async def _claim(self, but_not: set[int] | frozenset[int]) -> HeldChunk | None:
+        """Claim a chunk of the next task in turn that is not among `but_not`."""
+        task_ids = await dispatch.waiting_tasks(self._gateway.name)
+        for task_id in sorted(task_ids, key=lambda task_id: (task_id <= self._last_task, task_id)):
+            if task_id in but_not:
+                continue
+            asked_at = self._clock.monotonic()
+            claim = await dispatch.claim(task_id, self._owner)
+            if claim is None:
+                continue
+            self._last_task = task_id
+            if not claim.numbers:
+                await dispatch.finish(claim)
+                self._announcer.changed(task_id)
+                continue
+            chunk = HeldChunk(claim, asked_at + LEASE.total_seconds())
+            self._held.append(chunk)
+            return chunk
+        return None
+
+    async def _wait_for_work(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._work.wait()
+        except TimeoutError:
+            return
+        self._work.clear()
+
+    async def _slots_free(self) -> bool:
+        """Wait until a fair part of the window is free, so that one mark serves many messages."""
+        enough = max(1, self._gateway.window // 4)
+        while self._free < enough and not self._stopped.is_set():
+            await self._wait_for_progress()
+        return not self._stopped.is_set()
+
+    async def _wait_for_progress(self) -> None:
+        self._progress.clear()
+        await self._progress.wait()
+
+    async def _send_window(self, chunk: HeldChunk) -> None:
+        async with chunk.marking:
+            positions = chunk.take(self._free)
+            if not positions or not await self._mark(chunk, max(positions[-1], chunk.marked)):
+                chunk.give_back(positions)
+                return
+        if self._clock.monotonic() >= chunk.lease_ends:
+            self._lose(chunk)
+            return
+        self._free -= len(positions)
+        for position in positions:
+            submission = Submission(
+                chunk.claim.content, chunk.claim.numbers[position], chunk.claim.sender, chunk.lease_ends
+            )
+            self._gateway.submit(submission).add_done_callback(self._collector(chunk, position))
+
+    async def _mark(self, chunk: HeldChunk, marked: int) -> bool:
+        """Store the chunk's high-water mark; if that is refused, the task is halted or the lease is lost."""
+        asked_at = self._clock.monotonic()
+        returned = [position for position in chunk.waiting if position <= marked]
+        kept = await self._while_leased(chunk, lambda: dispatch.mark(chunk.claim, marked, returned))
+        if kept:
+            chunk.marked = marked
+            chunk.lease_ends = asked_at + LEASE.total_seconds()
+        else:
+            # Either way nothing more of it is sent; the lease guards the settling of what is under way.
+            chunk.halted = True
+        return bool(kept)
+
+    def _collector(self, chunk: HeldChunk, position: int) -> Callable[[asyncio.Future[Handover]], None]:
+        def collect(future: asyncio.Future[Handover]) -> None:
+            self._answers.append((chunk, position, future.result()))
+            self._answered.set()
+
+        return collect
+
+    async def _settle_for_ever(self) -> None:
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            answers, self._answers = self._answers, []
+            by_chunk: dict[HeldChunk, list[tuple[int, Handover]]] = {}
+            for chunk, position, handover in answers:
+                by_chunk.setdefault(chunk, []).append((position, handover))
+            for chunk, handovers in by_chunk.items():
+                await self._settle(chunk, handovers)
+            self._free += len(answers)
+            self._progress.set()
+
+    async def _settle(self, chunk: HeldChunk, handovers: list[tuple[int, Handover]]) -> None:
+        unsent = [p for p, handover in handovers if handover.outcome is Outcome.NOT_HANDED_OVER]
+        settlements = [
+            Settlement(position, chunk.claim.numbers[position], handover)
+            for position, handover in handovers
+            if handover.outcome is not Outcome.NOT_HANDED_OVER
+        ]
+        if settlements:
+            await self._store(chunk, settlements)
+        if unsent:
+            rest = max(handover.retry_after for _, handover in handovers)
+            self._send_again_at = self._clock.monotonic() + rest
+            async with chunk.marking:
+                chunk.give_back(unsent)
+                # Stored at once, so that a crash does not put in doubt what never left.
+                await self._mark(chunk, chunk.marked)
+        if chunk.all_settled and not chunk.lost:
+            await self._while_leased(chunk, lambda: dispatch.finish(chunk.claim))
+            self._announcer.changed(chunk.claim.task_id)
+        if chunk.all_settled or chunk.lost:
+            self._drop(chunk)
+
+    async def _store(self, chunk: HeldChunk, settlements: list[Settlement]) -> None:
+        kept = await self._while_leased(chunk, lambda: dispatch.settle(chunk.claim, settlements, self._shard))
+        chunk.settled([settlement.position for settlement in settlements])
+        if not kept:
+            self._lose(chunk)
+            return
+        ids = [
+            part.gateway_message_id
+            for settlement in settlements
+            for part in settlement.handover.segments
+            if part.gateway_message_id is not None
+        ]
+        await self._while_leased(chunk, lambda: receipts.apply_waiting(ids, self._shard))
+        self._announcer.changed(chunk.claim.task_id)
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep(LEASE.total_seconds() / 3)
+            asked_at = self._clock.monotonic()
+            held = list(self._held)
+            kept = await self._retried(lambda: dispatch.renew(self._owner))
+            for chunk in held:
+                if (chunk.claim.task_id, chunk.claim.index) in kept:
+                    chunk.lease_ends = max(chunk.lease_ends, asked_at + LEASE.total_seconds())
+                elif chunk in self._held:
+                    self._lose(chunk)
+
+    async def _release(self, chunk: HeldChunk) -> None:
+        """Give back a chunk with nothing under way."""
+        if not chunk.lost:
+            returned = [position for position in chunk.waiting if position <= chunk.marked]
+            await self._while_leased(chunk, lambda: dispatch.release(chunk.claim, returned))
+        self._drop(chunk)
+
+    def _lose(self, chunk: HeldChunk) -> None:
+        if not chunk.lost:
+            log.warning("lease_lost", task_id=chunk.claim.task_id, chunk=chunk.claim.index)
+        chunk.lost = True
+        self._progress.set()
+
+    def _drop(self, chunk: HeldChunk) -> None:
+        if chunk in self._held:
+            self._held.remove(chunk)
+
+    async def _while_leased(self, chunk: HeldChunk, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """Try until it succeeds, or return None when the chunk's lease has run out."""
+        while self._clock.monotonic() < chunk.lease_ends:
+            try:
+                return await operation()
+            except db.UNAVAILABLE as error:
+                log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
+                await self._clock.sleep(RETRY)
+        return None
+
+    async def _retried(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Try until it succeeds."""
+        while True:
+            try:
+                return await operation()
+            except db.UNAVAILABLE as error:
+                log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
+                await self._clock.sleep(RETRY)

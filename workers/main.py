@@ -1,0 +1,155 @@
+"""A worker process: one dispatch loop a gateway, the arq jobs, and the sweep, beside each other.
+
+Each loop is run again when it fails: the database or Redis may be away for a while, and the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import structlog
+from redis.exceptions import RedisError
+
+from domain import db, sweep
+from domain.bus import Bus, open_bus
+from domain.ports import Clock, Gateway
+from domain.settings import Settings
+from domain.startup import service
+from workers.announcer import Announcer
+from workers.dispatcher import Dispatcher
+from workers.gateways import open_gateway
+from workers.jobs import arq_worker
+from workers.receipt_sink import StoredReceipts
+from workers.smpp.clock import SystemClock
+
+log = structlog.get_logger()
+
+START_EVERY = 1.0
+"""Seconds between two looks for due tasks."""
+RECOVER_EVERY = 5.0
+TIDY_EVERY = 60.0
+RESTART_AFTER = 1.0
+"""Seconds after which a failed loop is run again."""
+ANY_CHANGE = 60.0
+
+
+class WorkerProcess:
+    """Everything that runs in a worker, from `run` until `stop`."""
+
+    def __init__(self, settings: Settings, bus: Bus, redis_url: str) -> None:
+        """Raises ValueError, one line, if a gateway's URL is wrong."""
+        self._settings = settings
+        self._bus = bus
+        self._redis_url = redis_url
+        self._clock: Clock = SystemClock()
+        self._announcer = Announcer(bus, self._clock)
+        self._identity = uuid4()
+        self._gateways = [open_gateway(name, url) for name, url in settings.gateways.items()]
+        self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
+        self._sinks = {
+            gateway.name: StoredReceipts(gateway.name, shard=self._shard, announcer=self._announcer)
+            for gateway in self._gateways
+        }
+
+    @property
+    def _shard(self) -> int:
+        return self._identity.int % 1024
+
+    def _dispatcher(self, gateway: Gateway) -> Dispatcher:
+        return Dispatcher(
+            gateway, owner=uuid4(), shard=self._shard, clock=self._clock, announcer=self._announcer
+        )
+
+    def stop(self) -> None:
+        """Finish what is under way and return from `run`."""
+        for dispatcher in self._dispatchers:
+            dispatcher.stop()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        loops = [
+            asyncio.create_task(self._kept_running(name, work))
+            for name, work in (
+                ("announcer", self._announcer.run),
+                ("jobs", self._run_jobs),
+                ("start", lambda: self._every(START_EVERY, lambda: sweep.start_due(self._bus))),
+                (
+                    "recover",
+                    lambda: self._every(RECOVER_EVERY, lambda: sweep.recover(self._bus, self._shard)),
+                ),
+                ("tidy", lambda: self._every(TIDY_EVERY, sweep.tidy)),
+                ("bell", self._answer_bell),
+                *((f"receipts {name}", sink.run) for name, sink in self._sinks.items()),
+            )
+        ]
+        for gateway in self._gateways:
+            await gateway.start(self._sinks[gateway.name].take)
+        log.info("worker_ready", gateways=[gateway.name for gateway in self._gateways])
+        try:
+            await asyncio.gather(*(dispatcher.run() for dispatcher in self._dispatchers))
+        finally:
+            await asyncio.gather(*(gateway.close() for gateway in self._gateways))
+            for sink in self._sinks.values():
+                await sink.apply()
+            await self._announcer.announce()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _kept_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (*db.UNAVAILABLE, RedisError) as error:
+                log.warning("loop_interrupted", loop=name, error=str(error) or type(error).__name__)
+            except Exception:
+                log.exception("loop_failed", loop=name)
+            await self._clock.sleep(RESTART_AFTER)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await work()
+            await self._clock.sleep(seconds)
+
+    async def _answer_bell(self) -> None:
+        with self._bus.listen() as listener:
+            while True:
+                await listener.wait(ANY_CHANGE)
+                for dispatcher in self._dispatchers:
+                    dispatcher.look()
+
+    async def _run_jobs(self) -> None:
+        worker = arq_worker(self._redis_url, self._bus)
+        try:
+            await worker.async_run()
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await worker.close()
+
+
+async def work(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT; returns the process's exit code."""
+    async with (
+        service(settings) as urls,
+        db.connected(urls.database_url),
+        open_bus(urls.redis_url) as bus,
+    ):
+        process = WorkerProcess(settings, bus, urls.redis_url)
+        running = asyncio.create_task(process.run())
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        process.stop()
+        try:
+            async with asyncio.timeout(settings.shutdown_seconds):
+                await running
+        except TimeoutError:
+            log.warning("stopped_in_the_middle", seconds=settings.shutdown_seconds)
+        return 0
