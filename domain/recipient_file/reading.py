@@ -49,7 +49,7 @@ async def read_recipients(
     """Read, normalise and de-duplicate a recipient list: a file, or the numbers of a request.
 
     A file is read in a child process under `limits`, killed when this is cancelled. In a list every element
-    is a row, the first is row 1, and there is no header. A result without any number is the caller's to judge.
+    is a row, the first is row 1, and there is no header. A result without numbers is the caller's to judge.
 
     Raises:
         RecipientFileError: the list can't be used; its message says what to do.
