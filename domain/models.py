@@ -20,6 +20,9 @@ class Account(Model):
     time_zone = fields.CharField(64, default="Asia/Shanghai", description="IANA name")
     currency = fields.CharField(3, default="CNY", description="ISO 4217")
     change_seq = fields.BigIntField(default=0, description="Last place given in the account's change feed")
+    feed_floor = fields.BigIntField(
+        default=0, description="The newest place of a deletion that the change feed has forgotten"
+    )
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:
@@ -182,6 +185,7 @@ class Task(Model):
         default=0, description="The revision last put into the change feed"
     )
     change_seq = fields.BigIntField(default=0, description="The task's place in the account's change feed")
+    created_seq = fields.BigIntField(default=0, description="Its first place in the feed")
 
     class Meta:
         table = "task"

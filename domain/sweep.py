@@ -34,13 +34,7 @@ async def tidy() -> None:
     full = await db.fetch("SELECT task_id FROM task_tombstone WHERE emptied_at IS NULL")
     for row in full:
         await _empty(row["task_id"])
-    await db.fetch(
-        """
-        DELETE FROM task_tombstone
-        WHERE emptied_at IS NOT NULL AND deleted_at < groupsms_now() - make_interval(days => $1)
-        """,
-        TOMBSTONE_DAYS,
-    )
+    await feed.forget_deletions(TOMBSTONE_DAYS)
     await receipts.forget_unmatched()
 
 
