@@ -144,8 +144,8 @@ class Task(Model):
     name = fields.CharField(64)
     status = fields.CharEnumField(TaskStatus, max_length=10, default=TaskStatus.SCHEDULED)
     cancel_reason = fields.CharEnumField(CancelReason, max_length=20, null=True)
-    blockers = fields.JSONField[list[str]](
-        default=list, description="Codes, when canceled as NO_LONGER_ALLOWED"
+    blockers = fields.JSONField[list[dict[str, str]]](
+        default=list, description="As they were when it was canceled as NO_LONGER_ALLOWED"
     )
     application: fields.ForeignKeyRelation[Application] = fields.ForeignKeyField(
         "models.Application", "tasks", on_delete=OnDelete.RESTRICT

@@ -11,7 +11,7 @@ from enum import StrEnum
 import asyncpg
 
 from domain import db, paging
-from domain.errors import RecipientSummary
+from domain.errors import Blocker, BlockerCode, RecipientSummary
 from domain.paging import Key, Page
 from domain.schedule import CANCEL_MARGIN
 from domain.states import CancelReason, Encoding, Region, TaskStatus
@@ -44,7 +44,8 @@ class TaskView:
     name: str
     status: TaskStatus
     cancel_reason: CancelReason | None
-    blocker_codes: tuple[str, ...]
+    blockers: tuple[Blocker, ...]
+    """Why it was canceled as NO_LONGER_ALLOWED."""
     application_id: int
     signature_id: int | None
     template_id: int
@@ -246,7 +247,10 @@ def task_view(row: asyncpg.Record) -> TaskView:
         name=row["name"],
         status=TaskStatus(row["status"]),
         cancel_reason=CancelReason(row["cancel_reason"]) if row["cancel_reason"] else None,
-        blocker_codes=tuple(json.loads(row["blockers"])),
+        blockers=tuple(
+            Blocker(BlockerCode(blocker["code"]), blocker["message"], blocker["fix"])
+            for blocker in json.loads(row["blockers"])
+        ),
         application_id=row["application_id"],
         signature_id=row["signature_id"],
         template_id=row["template_id"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from domain import db, feed, schedule, selection
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import (
+    Blocker,
     ErrorCode,
     InvalidInput,
     NotFound,
@@ -220,8 +221,7 @@ async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
                 due["account_id"], due["application_id"], due["signature_id"], due["template_id"]
             )
             if blockers := choice.blockers():
-                codes = [blocker.code.value for blocker in blockers]
-                status = await _cancel_by_system(conn, task_id, "NO_LONGER_ALLOWED", codes)
+                status = await _cancel_by_system(conn, task_id, "NO_LONGER_ALLOWED", blockers)
             else:
                 status = await _begin(conn, task_id)
         await feed.announce(conn, due["account_id"], task_id)
@@ -240,7 +240,9 @@ async def _begin(conn: Connection, task_id: int) -> TaskStatus:
     return TaskStatus.SENDING
 
 
-async def _cancel_by_system(conn: Connection, task_id: int, reason: str, blockers: list[str]) -> TaskStatus:
+async def _cancel_by_system(
+    conn: Connection, task_id: int, reason: str, blockers: Sequence[Blocker]
+) -> TaskStatus:
     await conn.execute(
         """
         UPDATE task
@@ -250,7 +252,7 @@ async def _cancel_by_system(conn: Connection, task_id: int, reason: str, blocker
         """,
         task_id,
         reason,
-        json.dumps(blockers),
+        json.dumps([asdict(blocker) for blocker in blockers]),
     )
     return TaskStatus.CANCELED
 
