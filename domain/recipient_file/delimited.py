@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from domain.recipient_file.errors import DamagedText, NotAList
+from domain.recipient_file.errors import DamagedText, NotAList, NumbersInOneLine
 
 _DELIMITERS = "\t;,"
 _SAMPLE_LINES = 200
@@ -29,6 +29,8 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _AS_TEXT = re.compile(r'="([^"]*)"')
 """How CSV files keep Excel from reading a number."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
+_DIGITS_OF_OTHER_THINGS = 8
+"""A date has as many."""
 _MARKUP = ("<", "{\\rtf")
 
 
@@ -38,6 +40,7 @@ def cells(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         NotAList: it is no text, or a web page or the like.
         DamagedText: a quotation mark has no partner.
+        NumbersInOneLine: there is but one line, and all its fields look like numbers.
     """
     text = _decode(path.read_bytes())
     if text.lstrip().startswith(_MARKUP):
@@ -47,14 +50,23 @@ def cells(path: Path) -> Iterator[tuple[int, str]]:
     else:
         delimiter = _delimiter(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[list[str]] = []
     try:
         for row, fields in enumerate(rows, start=1):
             field = fields[0] if fields else ""
+            if len(lines) < 2 and any(fields):
+                lines.append(fields)
             if field[:2] == '="' and (as_text := _AS_TEXT.fullmatch(field)):
                 field = as_text.group(1)
             yield row, field
     except csv.Error as error:
         raise DamagedText(rows.line_num) from error
+    if len(lines) == 1 and len(lines[0]) > 1 and all(map(_has_many_digits, lines[0])):
+        raise NumbersInOneLine
+
+
+def _has_many_digits(field: str) -> bool:
+    return sum(map(str.isdecimal, field)) > _DIGITS_OF_OTHER_THINGS
 
 
 def _decode(content: bytes) -> str:

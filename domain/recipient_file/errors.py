@@ -9,6 +9,7 @@ RecipientFileError
 ├── NotAList              pictures, web pages and all else that is neither workbook nor text
 ├── DamagedWorkbook       an .xlsx cut short or broken
 ├── DamagedText           a quotation mark without its partner
+├── NumbersInOneLine      the numbers stand side by side
 ├── EmptyFile             no row with anything in column A
 ├── TooDemanding          reading it exceeds its share of memory or time
 ├── TooManyNumbers        FILE_TOO_LARGE
@@ -106,6 +107,12 @@ class DamagedText(RecipientFileError):  # noqa: N818
         "The CSV file can't be read near line {}: a quotation mark has no partner. Mend the line, or save "
         "the list as .xlsx."
     )
+
+
+class NumbersInOneLine(RecipientFileError):  # noqa: N818
+    """A text file of one line with several numbers: its first column would be the first of them alone."""
+
+    text = "The numbers stand side by side in one line. Put each number into a line of its own."
 
 
 class EmptyFile(RecipientFileError):  # noqa: N818

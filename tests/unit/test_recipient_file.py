@@ -275,3 +275,8 @@ async def test_many_rejected_rows_come_back_in_order(tmp_path: Path) -> None:
     recipients = await read(tmp_path / "list.txt")
     assert recipients.imported == 0
     assert [(each.row, each.value) for each in recipients.rejected] == list(enumerate(values, start=1))
+
+
+async def test_a_single_row_may_have_other_columns(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("13800138000,2026-03-01,7\n")
+    assert list((await read(tmp_path / "list.csv")).numbers) == [FIRST]

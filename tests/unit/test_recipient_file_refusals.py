@@ -102,6 +102,7 @@ def writes(content: bytes) -> Callable[[Path], None]:
         (writes(b"<html><table><tr><td>13800138000</td></tr></table></html>"), kinds.NotAList),
         (writes(b"\xff\xfe1\x003\x008\x00\x00\xd8"), kinds.NotAList),
         (writes(b'Phone,Name\n"13800138000,a\n13800138001,b\n'), kinds.DamagedText),
+        (writes(b"13800138000, 13800138001, 13800138002\n"), kinds.NumbersInOneLine),
         (writes(b""), kinds.EmptyFile),
         (writes(b"\xef\xbb\xbfPhone\r\n\r\n \r\n"), kinds.EmptyFile),
         (lambda path: workbook(path, {}), kinds.EmptyFile),
@@ -121,7 +122,7 @@ async def test_each_wrong_file_has_its_own_error(
 
 def test_messages_differ_and_tell_what_to_do() -> None:
     each = [kind(7) for kind in RecipientFileError.__subclasses__()]
-    assert len({error.message for error in each}) == len(each) == 12
+    assert len({error.message for error in each}) == len(each) == 13
     assert all(str(error) == error.message and error.message.count(".") >= 2 for error in each)
     assert FileTooLarge(16 * 2**20).message.startswith("The file is larger than 16 MiB.")
 
