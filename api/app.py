@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import strawberry
 from starlette.applications import Starlette
@@ -18,6 +19,7 @@ from api.body_limit import BodyLimit
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
 from api.transport import PREFLIGHT_HEADER, ConnectHook, ContextFactory, GraphQLEndpoint, UploadPolicy
+from domain.settings import Settings
 
 GRAPHQL_PATH = "/graphql"
 
@@ -86,3 +88,13 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
 
 async def _alive(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+def upload_directory(settings: Settings) -> Path:
+    """Where the files of uploads lie while they are read."""
+    return settings.data_dir / "uploads"
+
+
+def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
+    """The application as it runs in production, with the real schema, contexts and downloads."""
+    raise NotImplementedError

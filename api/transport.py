@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -48,9 +48,23 @@ ConnectHook = Callable[[Any], Awaitable[None]]
 `strawberry.exceptions.ConnectionRejectionError` closes the socket with 4403.
 """
 
+
+class _DocumentCache(ParserCache):
+    """Leaves a document that can't be parsed to Strawberry, which parses it again and answers with the error.
+
+    Raised in here, the error would end an operation over a socket without any answer.
+    """
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        with suppress(GraphQLError, RecursionError):
+            context.graphql_document = self.cached_parse_document(context.query, **context.parse_options)
+        yield
+
+
 SCHEMA_EXTENSIONS: tuple[type[SchemaExtension] | Callable[[], SchemaExtension], ...] = (
     TopLevelErrors,
-    lambda: ParserCache(maxsize=500),
+    lambda: _DocumentCache(maxsize=500),
     lambda: ValidationCache(maxsize=500),
 )
 """What every schema served here is made with: coded errors, and documents parsed and validated once."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from api.app import create_app
 from api.server import ListenError, listen, serve
@@ -31,7 +31,7 @@ def main() -> None:
     except ListenError as error:
         sys.exit(str(error))
     address = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    asyncio.run(serve(app, bound, shutdown_seconds=5, announce=lambda: click.echo(address)))
+    uvloop.run(serve(app, bound, shutdown_seconds=1, announce=lambda: click.echo(address)))
 
 
 if __name__ == "__main__":

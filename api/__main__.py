@@ -1,0 +1,41 @@
+"""The API as a process of its own: what `groupsms serve` runs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import uvloop
+
+from api.app import GRAPHQL_PATH, build, upload_directory
+from api.server import ListenError, listen, serve
+from api.uploads import remove_leftovers
+from domain import startup
+from domain.settings import Settings
+
+
+async def _run(settings: Settings) -> int:
+    # Before the engines: a port in use is found out at once.
+    with listen(settings.host, settings.port) as bound:
+        uploads = upload_directory(settings)
+        uploads.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(uploads, now=datetime.now(UTC))
+        async with startup.service(settings) as (database_url, redis_url):
+            app = build(settings, database_url, redis_url)
+
+            def announce() -> None:
+                name = "GraphiQL" if settings.graphiql else "GraphQL API"
+                click.echo(f"{name}: {settings.public_url}{GRAPHQL_PATH}")
+
+            await serve(app, bound, shutdown_seconds=settings.shutdown_seconds, announce=announce)
+    return 0
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    sys.exit(startup.guarded(lambda settings: uvloop.run(_run(settings)), ListenError))
+
+
+if __name__ == "__main__":
+    main()
