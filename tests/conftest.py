@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+import psutil
 import pytest
 import redis
 
@@ -110,8 +111,17 @@ def private_data_dir() -> Iterator[Path]:
     finally:
         if keeper := keeper_of(path):
             os.kill(keeper, signal.SIGTERM)
-            wait_until(lambda: keeper_of(path) is None, 60)
+        wait_until(lambda: not _processes_naming(path), 60)
         shutil.rmtree(path)
+
+
+def _processes_naming(path: Path) -> list[psutil.Process]:
+    """The processes with the path on their command line: the keeper and the servers."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(path) in word for word in process.info["cmdline"] or [])
+    ]
 
 
 @pytest.fixture
