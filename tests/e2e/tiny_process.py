@@ -35,8 +35,8 @@ class TinyService:
         return self.endpoint.replace("http", "ws", 1)
 
     def log(self) -> list[dict[str, Any]]:
-        """What it has logged so far."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        """The lines it has logged so far, without one it is still writing."""
+        return [json.loads(line) for line in self.log_file.read_text().split("\n")[:-1]]
 
 
 @contextmanager

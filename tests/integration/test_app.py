@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -67,6 +68,16 @@ async def received(connection: ClientConnection) -> dict[str, Any]:
 async def subscribe(connection: ClientConnection, query: str, identity: str = "1") -> None:
     message = {"type": "subscribe", "id": identity, "payload": {"query": query}}
     await connection.send(json.dumps(message))
+
+
+async def logged_until(service: TinyService, request_id: str, event: str) -> list[dict[str, Any]]:
+    """What was logged of a request, up to that event: its last line comes after the answer."""
+    async with asyncio.timeout(5):
+        while True:
+            lines = [line for line in service.log() if line.get("request_id") == request_id]
+            if lines and lines[-1]["event"] == event:
+                return lines
+            await asyncio.sleep(0.01)
 
 
 async def test_a_query_is_answered_with_a_request_id(http: httpx.AsyncClient) -> None:
@@ -147,13 +158,15 @@ async def test_our_failure_shows_a_request_id_and_nothing_more(
             "extensions": {"code": "INTERNAL", "requestId": request_id},
         }
     ]
-    logged = [line for line in service.log() if line.get("request_id") == request_id]
+    logged = await logged_until(service, request_id, "request")
     assert [line["event"] for line in logged] == ["operation failed", "request"]
     assert "Traceback" in logged[0]["traceback"]
 
 
 async def test_the_log_has_neither_tokens_nor_numbers(service: TinyService, http: httpx.AsyncClient) -> None:
-    await http.get(f"/downloads/{LEAKED_NUMBER}?signature=hidden", headers={"Authorization": "Bearer hidden"})
+    leaked = f"/downloads/{LEAKED_NUMBER}?signature=hidden"
+    response = await http.get(leaked, headers={"Authorization": "Bearer hidden"})
+    await logged_until(service, response.headers["x-request-id"], "request")
     async with socket(service, token="hidden") as connection:
         await subscribe(connection, "{ boom }")
         await received(connection)

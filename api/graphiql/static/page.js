@@ -190,7 +190,7 @@
     return Promise.all(
       exampleNames.map(async (name) => {
         const text = await (await fetch(`/graphql/assets/examples/${name}.graphql`)).text();
-        return { name, query: text.replaceAll("{{url}}", endpoint) };
+        return { name, query: text.trimEnd().replaceAll("{{url}}", endpoint) };
       }),
     );
   }
