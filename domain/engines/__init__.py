@@ -6,6 +6,6 @@ them some seconds after the last user is gone.
 """
 
 from domain.engines.layout import EngineError
-from domain.engines.users import Engines, acquire, engines
+from domain.engines.users import Engines, acquire, engines, wait_until_stopped
 
-__all__ = ["EngineError", "Engines", "acquire", "engines"]
+__all__ = ["EngineError", "Engines", "acquire", "engines", "wait_until_stopped"]

@@ -85,6 +85,36 @@ def engines(settings: Settings) -> Iterator[Engines]:
         yield held
 
 
+def wait_until_stopped(settings: Settings, seconds: float) -> bool:
+    """Wait for the embedded engines, which nobody here uses any more, to have stopped.
+
+    Returns False at once if another process still uses them, or if they have not stopped in so many seconds.
+    """
+    layout = Layout(settings.data_dir / "engines")
+    if not layout.keeper_lock.exists():
+        return True
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        lock = try_exclusive(layout.keeper_lock)
+        if lock is not None:
+            os.close(lock)
+            return True
+        if any(_in_use(layout.users_lock(kind)) for kind in Kind):
+            return False
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+def _in_use(users_lock: Path) -> bool:
+    for attempt in (try_shared, try_exclusive):
+        lock = attempt(users_lock)
+        if lock is None:
+            # Nobody can share it: the keeper has it. Nobody can have it alone: others share it.
+            return attempt is try_exclusive
+        os.close(lock)
+    return False
+
+
 class _Hold:
     """A process's locks on the engines it needs, and the thread that sees to their keeper."""
 
