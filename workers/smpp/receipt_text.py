@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from domain.ports import Receipt, ReceiptState
@@ -37,8 +38,11 @@ UCS2: Final = 8
 """data_coding of UCS-2 (5.2.19)."""
 
 _FIELD: Final = re.compile(
-    r"\b(id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text)\s*:", re.IGNORECASE
+    r"\b(?:(id)|(sub)|(dlvrd)|(submit)[ _]?date|(done)[ _]?date|(stat)(?:us)?|(err)(?:or)?|(text))\s*:",
+    re.IGNORECASE,
 )
+_FIELD_NAMES: Final = ("id", "sub", "dlvrd", "submit", "done", "stat", "err", "text")
+"""By the number of the group of `_FIELD` that matched, from 1."""
 _DATE_FORMATS: Final = {
     10: ("%y%m%d%H%M", timedelta(minutes=1)),
     12: ("%y%m%d%H%M%S", timedelta(seconds=1)),
@@ -127,12 +131,13 @@ def _fields(text: str) -> dict[str, str]:
     The message's own words, quoted after `text:`, count only for fields found nowhere before.
     """
     found: dict[str, str] = {}
-    matches = list(_FIELD.finditer(text))
-    for at, match in enumerate(matches):
-        end = matches[at + 1].start() if at + 1 < len(matches) else len(text)
-        key = match[1].lower()
-        key = next((name for name in ("submit", "done", "stat", "err") if key.startswith(name)), key)
-        found.setdefault(key, text[match.end() : end].strip())
+    name, start = "", 0
+    for match in _FIELD.finditer(text):
+        if name:
+            found.setdefault(name, text[start : match.start()].strip())
+        name, start = _FIELD_NAMES[(match.lastindex or 1) - 1], match.end()
+    if name:
+        found.setdefault(name, text[start:].strip())
     return found
 
 
@@ -166,18 +171,21 @@ def _number(digits: str) -> str:
 
 
 def _done_date(value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The done date where it is sane: no later than now, no older than a receipt can be.
-
-    Of the minute or second it spans the end is taken, lest a message be delivered before it was sent.
-    """
-    digits = re.sub(r"\D", "", value)
-    if len(digits) not in _DATE_FORMATS:
-        return now
-    date_format, span = _DATE_FORMATS[len(digits)]
-    try:
-        done = datetime.strptime(digits, date_format).replace(tzinfo=zone).astimezone(UTC) + span
-    except (ValueError, OverflowError):
-        return now
-    if not now - _OLDEST_DONE <= done <= now + _CLOCK_ERROR:
+    """The done date where it is sane: no later than now, no older than a receipt can be."""
+    done = _read_date(value, zone)
+    if done is None or not now - _OLDEST_DONE <= done <= now + _CLOCK_ERROR:
         return now
     return min(done, now)
+
+
+@lru_cache(maxsize=1024)
+def _read_date(value: str, zone: tzinfo) -> datetime | None:
+    """The end of the minute or second that a date spans, lest a message be delivered before it was sent."""
+    digits = re.sub(r"\D", "", value)
+    if len(digits) not in _DATE_FORMATS:
+        return None
+    date_format, span = _DATE_FORMATS[len(digits)]
+    try:
+        return datetime.strptime(digits, date_format).replace(tzinfo=zone).astimezone(UTC) + span
+    except (ValueError, OverflowError):
+        return None
