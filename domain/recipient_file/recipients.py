@@ -102,7 +102,7 @@ def _is_heading(text: str) -> bool:
 def _of_value(cell: Cell, region: Region) -> int | RowRejection:
     if type(cell) is not float:
         return RowRejection.NOT_A_NUMBER
-    if not cell.is_integer() or abs(cell) >= _MOST_EXACT:
+    if not cell.is_integer():
         return RowRejection.LOST_DIGITS
     return e164(str(int(cell)), region)
 

@@ -150,6 +150,7 @@ def test_cleaning_drops_what_carries_no_digit(value: str) -> None:
         ("\u202e00083100831", NOT_A_NUMBER),
         ("+861380013800.0", NOT_A_NUMBER),
         ("+86 (0)13800138000", IMPOSSIBLE_NUMBER),
+        ("+352 (0) 621 123456", IMPOSSIBLE_NUMBER),
         ("9" * 40_000, LOST_DIGITS),
         ("9 " * 20_000, NOT_A_NUMBER),
     ],
