@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from domain import db
 from domain.engines import EngineError, acquire
@@ -111,6 +112,10 @@ def _give_up(error: Exception, code: int) -> int:
     return code
 
 
+# Without the local variables, for tokens and numbers are among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
 def configure_logging(level: str) -> None:
     """Log to stderr from `level` on: readable on a terminal, else a JSON object a line.
 
@@ -124,9 +129,9 @@ def configure_logging(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
