@@ -1,0 +1,207 @@
+"""Delivery receipts in the dialects message centres speak, and replies that only look like them."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from domain.ports import Receipt, ReceiptState
+from workers.smpp.pdu import Address, ShortMessage, Tag, Tlvs
+from workers.smpp.receipt_text import Reply, UnusableReceipt, read_deliver_sm, state_of
+
+NOW = datetime(2026, 3, 9, 12, 30, 45, tzinfo=UTC)
+PHONE = Address(1, 1, "8613800138000")
+SENDER = Address(3, 0, "10690")
+
+
+def read(
+    text: str | bytes,
+    *,
+    esm_class: int = 0x04,
+    data_coding: int = 0,
+    tlvs: Tlvs = (),
+    source: Address = PHONE,
+    zone: str = "UTC",
+) -> Receipt | Reply:
+    octets = text.encode("latin-1") if isinstance(text, str) else text
+    message = ShortMessage(source, SENDER, octets, esm_class=esm_class, data_coding=data_coding, tlvs=tlvs)
+    return read_deliver_sm(message, NOW, ZoneInfo(zone))
+
+
+def receipt(text: str | bytes, *, tlvs: Tlvs = (), zone: str = "UTC", source: Address = PHONE) -> Receipt:
+    said = read(text, tlvs=tlvs, zone=zone, source=source)
+    assert isinstance(said, Receipt)
+    return said
+
+
+def test_the_form_of_the_specification() -> None:
+    text = (
+        "id:0000001 sub:001 dlvrd:001 submit date:2603091229 done date:260309123040 "
+        "stat:DELIVRD err:000 text:Hello"
+    )
+
+    assert receipt(text) == Receipt(
+        gateway_message_id="0000001",
+        number="+8613800138000",
+        state=ReceiptState.DELIVERED,
+        status="DELIVRD",
+        error_code="000",
+        received_at=NOW.replace(second=41),  # the end of the second it names
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ID:7F STAT:UNDELIV ERR:012 DONE DATE:2603091230",
+        "err:012 stat:UNDELIV id:7F",
+        "id: 7F  sub: 001  stat: UNDELIV  err: 012 text: ",
+        "stat:UNDELIV,err:012,id:7F,donedate:2603091230",
+        "id:7F sub:001 dlvrd:000 submit_date:2603091229 done_date:2603091230 status:UNDELIV error:012",
+        "id:7F\nstat:UNDELIV\nerr:012\n",
+    ],
+)
+def test_fields_come_in_any_order_case_and_spacing(text: str) -> None:
+    said = receipt(text)
+
+    assert (said.gateway_message_id, said.status, said.error_code) == ("7F", "UNDELIV", "012")
+    assert said.state is ReceiptState.FAILED
+
+
+def test_the_messages_own_words_do_not_count() -> None:
+    said = receipt("id:7F stat:UNDELIV err:012 text:id:99 stat:DELIVRD err:000")
+
+    assert (said.gateway_message_id, said.status, said.error_code) == ("7F", "UNDELIV", "012")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("DELIVRD", ReceiptState.DELIVERED),
+        ("delivrd", ReceiptState.DELIVERED),
+        ("EXPIRED", ReceiptState.FAILED),
+        ("DELETED", ReceiptState.FAILED),
+        ("UNDELIV", ReceiptState.FAILED),
+        ("REJECTD", ReceiptState.FAILED),
+        ("MILIMIT", ReceiptState.FAILED),
+        ("MK:0001", ReceiptState.FAILED),
+        ("ENROUTE", ReceiptState.NOT_FINAL),
+        ("ACCEPTD", ReceiptState.NOT_FINAL),
+        ("UNKNOWN", ReceiptState.NOT_FINAL),
+    ],
+)
+def test_states_are_reduced_and_the_raw_word_is_kept(status: str, state: ReceiptState) -> None:
+    said = receipt(f"id:1 stat:{status} err:000")
+
+    assert (said.state, said.status) == (state, status)
+    assert state_of(status) is state
+
+
+def test_vendors_put_their_own_codes_into_err() -> None:
+    assert receipt("id:1 stat:UNDELIV err:MILIMIT").error_code == "MILIMIT"
+    assert receipt("id:1 stat:UNDELIV err:-1").error_code == "-1"
+    assert receipt("id:1 stat:UNDELIV").error_code is None
+    assert receipt("id:1 stat:UNDELIV err: text:x").error_code is None
+
+
+def test_a_receipt_without_stat_is_not_final() -> None:
+    said = receipt("id:1")
+
+    assert (said.state, said.status) == (ReceiptState.NOT_FINAL, "UNKNOWN")
+
+
+def test_parameters_outweigh_the_text() -> None:
+    tlvs = ((Tag.RECEIPTED_MESSAGE_ID, b"ABC1\0"), (Tag.MESSAGE_STATE, b"\x02"))
+
+    said = receipt("id:2739 stat:UNDELIV err:012", tlvs=tlvs)
+
+    assert (said.gateway_message_id, said.state, said.status) == ("ABC1", ReceiptState.DELIVERED, "DELIVRD")
+
+
+def test_a_vendors_word_stays_where_the_parameter_agrees() -> None:
+    said = receipt("id:1 stat:BLACK", tlvs=((Tag.MESSAGE_STATE, b"\x05"),))
+
+    assert (said.state, said.status) == (ReceiptState.FAILED, "BLACK")
+
+
+def test_parameters_alone_are_enough() -> None:
+    tlvs = (
+        (Tag.RECEIPTED_MESSAGE_ID, b"ABC1"),
+        (Tag.MESSAGE_STATE, b"\x08"),
+        (Tag.NETWORK_ERROR_CODE, b"\x03\x00\x22"),
+        (0x1401, b"who knows"),
+    )
+    said = read("", esm_class=0, tlvs=tlvs)
+
+    assert isinstance(said, Receipt)
+    assert (said.gateway_message_id, said.status, said.error_code) == ("ABC1", "REJECTD", "34")
+    assert said.received_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        ("2603091229", NOW.replace(minute=30, second=0)),
+        ("2603091230", NOW),  # the end of that minute has not come yet
+        ("260309122959", NOW.replace(second=0)),
+        ("20260309122959", NOW.replace(second=0)),
+        ("26-03-09 12:29:59", NOW.replace(second=0)),
+        ("", NOW),
+        ("0", NOW),
+        ("2613391299", NOW),
+        ("0000000000", NOW),
+        ("260309133045", NOW),  # an hour ahead
+        ("260301123045", NOW),  # eight days old
+    ],
+)
+def test_done_dates_count_where_they_are_sane(date: str, expected: datetime) -> None:
+    assert receipt(f"id:1 done date:{date} stat:DELIVRD").received_at == expected
+
+
+def test_done_dates_are_in_the_centres_time_zone() -> None:
+    assert receipt("id:1 done date:260309202959 stat:DELIVRD", zone="Asia/Shanghai").received_at == (
+        NOW.replace(second=0)
+    )
+    assert receipt("id:1 done date:260309202959 stat:DELIVRD").received_at == NOW
+
+
+def test_a_date_never_lies_in_the_future() -> None:
+    soon = (NOW + timedelta(minutes=2)).strftime("%y%m%d%H%M%S")
+
+    assert receipt(f"id:1 done date:{soon} stat:DELIVRD").received_at == NOW
+
+
+@pytest.mark.parametrize("digits", ["8613800138000", "+8613800138000", "008613800138000"])
+def test_the_number_is_made_e164(digits: str) -> None:
+    assert receipt("id:1 stat:DELIVRD", source=Address(0, 0, digits)).number == "+8613800138000"
+
+
+def test_an_unmarked_receipt_is_known_by_its_text() -> None:
+    text = "id:1 sub:001 dlvrd:001 submit date:2603091229 done date:2603091230 stat:DELIVRD err:000 text:"
+
+    assert isinstance(read(text, esm_class=0), Receipt)
+
+
+def test_an_intermediate_notification_is_a_receipt() -> None:
+    said = read("id:1 stat:ENROUTE", esm_class=0x20)
+
+    assert isinstance(said, Receipt)
+    assert said.state is ReceiptState.NOT_FINAL
+
+
+@pytest.mark.parametrize("text", ["STOP", "my id: 12, stat: fine", "", "text: sub: id:"])
+def test_anything_else_is_a_reply(text: str) -> None:
+    assert read(text, esm_class=0) == Reply("+8613800138000", "10690", text)
+
+
+def test_a_reply_may_be_ucs2_behind_a_header() -> None:
+    octets = bytes.fromhex("0500032a0101") + "退订".encode("utf-16-be")
+
+    assert read(octets, esm_class=0x40, data_coding=8) == Reply("+8613800138000", "10690", "退订")
+
+
+def test_a_receipt_without_an_id_is_unusable() -> None:
+    with pytest.raises(UnusableReceipt):
+        read("stat:DELIVRD")
+    with pytest.raises(UnusableReceipt):
+        read("id: stat:DELIVRD sub:001")
