@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from domain import db
+from domain.failures import receipt_code
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Receipt, ReceiptState
 
@@ -80,8 +81,7 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
         # Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock.
         matched = await conn.fetch(
             f"""
-            SELECT r.id, s.task_id, s.position, s.index, r.state, r.received_at,
-                   coalesce(r.error_code, r.status) AS error_code
+            SELECT r.id, s.task_id, s.position, s.index, r.state, r.received_at, r.status, r.error_code
             FROM receipt_inbox r
             JOIN segment s USING (gateway_message_id, gateway, number)
             JOIN message m USING (task_id, position)
@@ -116,7 +116,7 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
             [row["index"] for row in final],
             [_RESULT[_STATES[row["state"]]] for row in final],
             [row["received_at"] for row in final],
-            [row["error_code"] for row in final],
+            [receipt_code(row["status"], row["error_code"]) for row in final],
             shard % COUNTER_SHARDS,
         )
         return {row["task_id"] for row in changed}
