@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import strawberry
@@ -15,10 +15,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from api import downloads
 from api.body_limit import BodyLimit
+from api.context import Services, context_factory, on_connect
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
+from api.schema import schema
+from api.signed_links import LinkSigner
 from api.transport import PREFLIGHT_HEADER, ConnectHook, ContextFactory, GraphQLEndpoint, UploadPolicy
+from domain import db
+from domain.bus import open_bus
 from domain.settings import Settings
 
 GRAPHQL_PATH = "/graphql"
@@ -97,4 +103,20 @@ def upload_directory(settings: Settings) -> Path:
 
 def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
-    raise NotImplementedError
+    services = Services(settings, LinkSigner(settings.signing_key()))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with db.connected(database_url), open_bus(redis_url) as services.opened_bus:
+            yield
+
+    return create_app(
+        schema,
+        context_factory(services),
+        uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
+        on_connect=on_connect,
+        routes=downloads.routes(services.signer),
+        lifespan=lifespan,
+        cors_origins=settings.cors_origins,
+        graphiql=settings.graphiql,
+    )

@@ -1,0 +1,53 @@
+"""Who is asking: bearer tokens in headers and in connection_init, and what each role may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from api.top_level_errors import TopLevelCode, TopLevelError
+from domain import access
+from domain.access import Viewer
+from domain.states import Role
+
+HEADER = "Authorization"
+
+_HOW = (
+    f'Send one as the header "{HEADER}: Bearer TOKEN", or over a WebSocket in connection_init as '
+    '{"authorization": "Bearer TOKEN"}. Tokens are made with: groupsms token create.'
+)
+_INCLUDED: dict[Role, frozenset[Role]] = {
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.SENDER: frozenset({Role.VIEWER, Role.SENDER}),
+    Role.MANAGER: frozenset({Role.VIEWER, Role.SENDER, Role.MANAGER}),
+    Role.OPERATOR: frozenset(Role),
+}
+"""The roles whose rights a role has."""
+
+
+async def viewer_of(authorization: object) -> Viewer | None:
+    """Whom the value of an Authorization header speaks for; None if it is no valid bearer token."""
+    if not isinstance(authorization, str):
+        return None
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return await access.viewer_of(token.strip())
+
+
+def in_connection_init(payload: Mapping[str, object]) -> object:
+    """What the payload of connection_init has for an Authorization header, whatever the letters' case."""
+    return next((value for name, value in payload.items() if name.lower() == HEADER.lower()), None)
+
+
+def require(viewer: Viewer | None, role: Role, *, token_given: bool) -> Viewer:
+    """The viewer, if it has the rights of `role`. Raises `TopLevelError`."""
+    if viewer is None:
+        problem = "The token is unknown, expired or revoked." if token_given else "This needs a token."
+        raise TopLevelError(f"{problem} {_HOW}", TopLevelCode.UNAUTHENTICATED)
+    if role not in _INCLUDED[viewer.role]:
+        enough = " or ".join(held.value for held in Role if role in _INCLUDED[held])
+        raise TopLevelError(
+            f"This needs a token with the role {enough}; yours has {viewer.role.value}.",
+            TopLevelCode.FORBIDDEN,
+        )
+    return viewer

@@ -1,0 +1,85 @@
+"""What resolvers get to know of a request, and what they work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import strawberry
+from starlette.requests import HTTPConnection
+from strawberry.exceptions import ConnectionRejectionError
+
+from api import auth
+from api.signed_links import LinkSigner
+from domain.access import Viewer
+from domain.bus import Bus
+from domain.settings import Settings
+from domain.states import Role
+
+LINK_LIFETIME = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class Services:
+    """What one process of the API works with; open while the application runs."""
+
+    settings: Settings
+    signer: LinkSigner
+    opened_bus: Bus | None = None
+
+    @property
+    def bus(self) -> Bus:
+        """The way to the workers and to subscribers."""
+        assert self.opened_bus is not None, "the application is not running"
+        return self.opened_bus
+
+    def link(self, path: str, account_id: int) -> str:
+        """An address that opens `path` without a token, for a while."""
+        signed = self.signer.sign(path, account_id=account_id, now=datetime.now(UTC), lifetime=LINK_LIFETIME)
+        return f"{self.settings.public_url}{signed}"
+
+
+@dataclass(slots=True)
+class Context:
+    """Of one request, or of one socket with all its operations."""
+
+    services: Services
+    viewer: Viewer | None = None
+    token_given: bool = False
+    connection_params: dict[str, object] = field(default_factory=dict)
+
+    async def identify(self, authorization: object) -> None:
+        """Find out who is asking."""
+        self.token_given = authorization is not None
+        self.viewer = await auth.viewer_of(authorization)
+
+    def require(self, role: Role = Role.VIEWER) -> Viewer:
+        """Who is asking, if they have the rights of `role`. Raises `TopLevelError`."""
+        return auth.require(self.viewer, role, token_given=self.token_given)
+
+
+Info = strawberry.Info[Context, None]
+
+
+def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[Context]]:
+    """What makes the context of a request, or of a socket."""
+
+    async def make(connection: HTTPConnection) -> Context:
+        context = Context(services)
+        await context.identify(connection.headers.get(auth.HEADER))
+        return context
+
+    return make
+
+
+async def on_connect(context: Context) -> None:
+    """Identify the user of a socket by the payload of connection_init.
+
+    Raises `ConnectionRejectionError`, which closes the socket with 4403, without a valid token.
+    """
+    authorization = auth.in_connection_init(context.connection_params)
+    if authorization is not None:
+        await context.identify(authorization)
+    if context.viewer is None:
+        raise ConnectionRejectionError

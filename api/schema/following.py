@@ -1,0 +1,121 @@
+"""Following a task, or all tasks of an account, as they change.
+
+Everything is read from the database. Hints only say when to look; without any, we look every so often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from api.schema.enums import ChangeKind
+from domain import feed, task_reads
+from domain.bus import Bus
+from domain.errors import InvalidInput
+from domain.feed import Change
+from domain.states import TaskStatus
+from domain.task_reads import TaskFilter, TaskView
+
+REREAD_AFTER = 15.0
+"""Seconds after which we look again though nothing was announced."""
+BETWEEN_READS = 0.25
+"""Seconds: nobody is told of the same task more often."""
+_BATCH = 100
+_START_AGAIN = "Fetch `tasks` again and go on from its changeCursor."
+
+
+async def follow_task(bus: Bus, account_id: int, task_id: int) -> AsyncGenerator[TaskView, None]:
+    """The task as it is, then again after each change, until nothing more is expected or it is gone."""
+    revision = 0
+    with bus.listen(account_id, task_id) as listener:
+        while (view := await task_reads.find_task(account_id, task_id)) is not None:
+            if view.revision > revision:
+                revision = view.revision
+                yield view
+            if has_ended(view):
+                return
+            await asyncio.sleep(BETWEEN_READS)
+            await listener.wait(REREAD_AFTER)
+
+
+def has_ended(view: TaskView) -> bool:
+    """Whether a task's results are settled; later receipts may still correct those of a completed one."""
+    if view.status is TaskStatus.STOPPED:
+        return view.counts.unknown == 0
+    return view.status in (TaskStatus.COMPLETED, TaskStatus.CANCELED)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A change to be told of; the task is None if it was deleted."""
+
+    place: int
+    kind: ChangeKind
+    task_id: int
+    view: TaskView | None
+
+
+async def starting_place(account_id: int, since: int | None) -> int:
+    """Where in the account's changes to begin: after `since`, or now.
+
+    Raises `InvalidInput` for a place that has not been reached, or from which deletions have been forgotten.
+    """
+    extent = await feed.extent(account_id)
+    if since is None:
+        return extent.newest
+    if since > extent.newest:
+        raise InvalidInput(
+            f"`since` lies ahead of every change there is. {_START_AGAIN}",
+            "since",
+        )
+    _refuse_forgotten(since, extent.oldest)
+    return since
+
+
+def _refuse_forgotten(place: int, oldest: int) -> None:
+    if place < oldest:
+        raise InvalidInput(
+            f"`since` is too old: deletions after it are no longer kept. {_START_AGAIN}",
+            "since",
+        )
+
+
+async def follow_changes(
+    bus: Bus, account_id: int, start: int, chosen: TaskFilter | None
+) -> AsyncGenerator[Followed, None]:
+    """The account's changes after a place, each task's newest only; first what was missed, then as they come.
+
+    A filter lets through changes of tasks that match, or that were told of before; deletions always.
+    """
+    place = start
+    told: set[int] = set()
+    with bus.listen(account_id) as listener:
+        while True:
+            changes = await feed.changes_after(account_id, place, _BATCH)
+            if changes:
+                # After the read: what was forgotten in between shows in the floor.
+                _refuse_forgotten(place, (await feed.extent(account_id)).oldest)
+                found = await task_reads.find_tasks(account_id, [c.task_id for c in changes if not c.deleted])
+                for change in changes:
+                    place = change.place
+                    followed = _judge(change, found.get(change.task_id), start, chosen, told)
+                    if followed is not None:
+                        told.add(change.task_id)
+                        yield followed
+            if len(changes) < _BATCH:
+                await asyncio.sleep(BETWEEN_READS)
+                await listener.wait(REREAD_AFTER)
+
+
+def _judge(
+    change: Change, view: TaskView | None, start: int, chosen: TaskFilter | None, told: set[int]
+) -> Followed | None:
+    if change.deleted:
+        return Followed(change.place, ChangeKind.DELETED, change.task_id, None)
+    if view is None:
+        return None  # deleted meanwhile: its deletion comes later in the feed
+    if chosen is not None and change.task_id not in told and not chosen.matches(view):
+        return None
+    new = change.created_place > start and change.task_id not in told
+    return Followed(change.place, ChangeKind.CREATED if new else ChangeKind.UPDATED, change.task_id, view)

@@ -1,0 +1,64 @@
+"""What objects refer to, read for many of them in one query.
+
+Loaders are made for one answer, or for one event of a subscription, and go stale with it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from strawberry.dataloader import DataLoader
+
+from domain import message_reads, resource_reads
+from domain.message_reads import SegmentView
+from domain.models import Application
+from domain.resource_reads import JudgedSignature, JudgedTemplate, SignatureKey, TemplateKey
+
+
+class Loaders:
+    """Reads what one account has."""
+
+    def __init__(self, account_id: int) -> None:
+        self.account_id = account_id
+
+    @cached_property
+    def applications(self) -> DataLoader[int, Application | None]:
+        """Applications by their keys."""
+        return DataLoader(self._applications)
+
+    @cached_property
+    def signatures(self) -> DataLoader[SignatureKey, JudgedSignature | None]:
+        """Signatures, judged."""
+        return DataLoader(self._signatures)
+
+    @cached_property
+    def templates(self) -> DataLoader[TemplateKey, JudgedTemplate | None]:
+        """Templates, judged."""
+        return DataLoader(self._templates)
+
+    @cached_property
+    def segments(self) -> DataLoader[tuple[int, int], list[SegmentView]]:
+        """The segments of messages, by task and position."""
+        return DataLoader(self._segments)
+
+    async def _applications(self, keys: list[int]) -> list[Application | None]:
+        found = await resource_reads.find_applications(self.account_id, keys)
+        return [found.get(key) for key in keys]
+
+    async def _signatures(self, keys: list[SignatureKey]) -> list[JudgedSignature | None]:
+        found = await resource_reads.judge_signatures(self.account_id, keys)
+        return [found.get(key) for key in keys]
+
+    async def _templates(self, keys: list[TemplateKey]) -> list[JudgedTemplate | None]:
+        found = await resource_reads.judge_templates(self.account_id, keys)
+        return [found.get(key) for key in keys]
+
+    async def _segments(self, keys: list[tuple[int, int]]) -> list[list[SegmentView]]:
+        by_task: dict[int, list[int]] = {}
+        for task_id, position in keys:
+            by_task.setdefault(task_id, []).append(position)
+        found = {
+            task_id: await message_reads.segments_of(task_id, positions)
+            for task_id, positions in by_task.items()
+        }
+        return [found[task_id].get(position, []) for task_id, position in keys]

@@ -1,0 +1,62 @@
+"""What can be changed, put together."""
+
+from __future__ import annotations
+
+import strawberry
+
+from api.schema.mutations.cancel_task import CancelTaskPayload, cancel_task
+from api.schema.mutations.create_application import CreateApplicationPayload, create_application
+from api.schema.mutations.create_signature import CreateSignaturePayload, create_signature
+from api.schema.mutations.create_task import CreateTaskPayload, create_task
+from api.schema.mutations.create_template import CreateTemplatePayload, create_template
+from api.schema.mutations.delete_task import DeleteTaskPayload, delete_task
+from api.schema.mutations.review_signature import ReviewSignaturePayload, review_signature
+from api.schema.mutations.review_template import ReviewTemplatePayload, review_template
+from api.schema.mutations.set_template_active import SetTemplateActivePayload, set_template_active
+
+
+@strawberry.type(
+    description=(
+        "What can be changed. Whatever the sender of the input can mend is answered in `errors`, as data."
+    )
+)
+class Mutation:
+    create_task: CreateTaskPayload = strawberry.mutation(
+        resolver=create_task,
+        description=(
+            "Import a recipient list and send its numbers one text, now or at a set time. Needs the role "
+            "SENDER."
+        ),
+    )
+    cancel_task: CancelTaskPayload = strawberry.mutation(
+        resolver=cancel_task,
+        description="Cancel a scheduled task, at least five minutes before its time. Needs the role SENDER.",
+    )
+    delete_task: DeleteTaskPayload = strawberry.mutation(
+        resolver=delete_task,
+        description="Delete a canceled task for good, with its numbers. Needs the role SENDER.",
+    )
+    create_application: CreateApplicationPayload = strawberry.mutation(
+        resolver=create_application,
+        description="Make an application, the first thing a task needs. Needs the role MANAGER.",
+    )
+    create_signature: CreateSignaturePayload = strawberry.mutation(
+        resolver=create_signature,
+        description="Make a signature for a mainland application, to be reviewed. Needs the role MANAGER.",
+    )
+    create_template: CreateTemplatePayload = strawberry.mutation(
+        resolver=create_template,
+        description="Make a template for an application, to be reviewed. Needs the role MANAGER.",
+    )
+    review_signature: ReviewSignaturePayload = strawberry.mutation(
+        resolver=review_signature,
+        description="Approve or reject a signature of any account. Needs the role OPERATOR.",
+    )
+    review_template: ReviewTemplatePayload = strawberry.mutation(
+        resolver=review_template,
+        description="Approve or reject a template of any account. Needs the role OPERATOR.",
+    )
+    set_template_active: SetTemplateActivePayload = strawberry.mutation(
+        resolver=set_template_active,
+        description="Switch a template on or off. Needs the role MANAGER.",
+    )

@@ -1,0 +1,272 @@
+"""Tasks: one text for many numbers, where it stands, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from api.context import Info
+from api.downloads import failed_numbers_path
+from api.schema import global_ids
+from api.schema.connections import PAGE, After, Connection, First, connect, refusing_bad_input, size
+from api.schema.enums import CancelReason, Encoding, FileFormat, RowRejection, SendResult, TaskStatus
+from api.schema.fields import field
+from api.schema.loaders import Loaders
+from api.schema.messages import Message, RejectedRow
+from api.schema.node import Node
+from api.schema.resources import Application, Blocker, Signature, Template
+from domain import errors, message_reads, task_reads
+from domain.message_reads import MessageFilter
+from domain.task_reads import TaskView
+
+
+@strawberry.type(
+    description=(
+        "What became of the rows of the recipient list: rows = imported + invalid + duplicates + "
+        "optedOut. A header and blank rows are no rows."
+    )
+)
+class RecipientSummary:
+    rows: int = strawberry.field(description="All rows.")
+    imported: int = strawberry.field(description="Numbers that are sent to.")
+    invalid: int = strawberry.field(description="Rows deleted because they hold no number that can be used.")
+    duplicates: int = strawberry.field(description="Rows deleted because the number is on the list before.")
+    opted_out: int = strawberry.field(
+        description="Rows deleted because the number's owner wants no messages."
+    )
+    message: str = strawberry.field(description="The same in a sentence, for people.")
+
+    @staticmethod
+    def of(summary: errors.RecipientSummary) -> RecipientSummary:
+        """The summary as the API shows it."""
+        return RecipientSummary(
+            rows=summary.rows,
+            imported=summary.imported,
+            invalid=summary.invalid,
+            duplicates=summary.duplicates,
+            opted_out=summary.opted_out,
+            message=summary.message,
+        )
+
+
+@strawberry.type(
+    description=(
+        "A task's messages by result. waiting + unknown + delivered + failed + notSent = total, at every "
+        "moment."
+    )
+)
+class ResultCounts:
+    total: int = strawberry.field(description="All messages: recipients.imported.")
+    waiting: int = strawberry.field(description="Not handed to the gateway yet.")
+    unknown: int = strawberry.field(description="Handed to the gateway, no final status report yet.")
+    delivered: int = strawberry.field(description="Arrived.")
+    failed: int = strawberry.field(description="Will not arrive.")
+    not_sent: int = strawberry.field(
+        description="Canceled, stopped or past the deadline before the hand-over."
+    )
+    in_doubt: int = strawberry.field(
+        description="Those among the unknown of which it is uncertain whether the gateway got them."
+    )
+
+    @staticmethod
+    def of(counts: task_reads.Counts) -> ResultCounts:
+        """The counts as the API shows them."""
+        return ResultCounts(
+            total=counts.total,
+            waiting=counts.waiting,
+            unknown=counts.unknown,
+            delivered=counts.delivered,
+            failed=counts.failed,
+            not_sent=counts.not_sent,
+            in_doubt=counts.in_doubt,
+        )
+
+
+@strawberry.type(description="How far the hand-over to the gateway has come.")
+class Progress:
+    handed_over: int = strawberry.field(description="Messages that reached the gateway, or may have.")
+    percent: float = strawberry.field(description="handedOver in percent of all messages.")
+    messages_per_second: float | None = strawberry.field(
+        description="The mean rate since the start; null before it."
+    )
+    estimated_finish_at: datetime | None = strawberry.field(
+        description=(
+            "When the last message will be handed over at this rate; null unless the task is SENDING."
+        )
+    )
+
+    @staticmethod
+    def of(view: TaskView) -> Progress:
+        """The progress of a task."""
+        return Progress(
+            handed_over=view.counts.handed_over,
+            percent=100 * view.counts.handed_over / view.counts.total,
+            messages_per_second=view.messages_per_second,
+            estimated_finish_at=view.estimated_finish_at,
+        )
+
+
+@strawberry.input(
+    name="MessageFilter", description="Which messages to list. What is left out lets all through."
+)
+class MessageFilterInput:
+    result_in: list[SendResult] | None = strawberry.field(
+        default=strawberry.UNSET, description="Those with one of these results."
+    )
+    number_ends_with: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Those whose number ends with these digits: four or more."
+    )
+
+    def chosen(self) -> MessageFilter:
+        """The filter as the domain takes it."""
+        results = self.result_in
+        return MessageFilter(
+            result_in=results if results is not strawberry.UNSET else None,
+            number_ends_with=self.number_ends_with or None,
+        )
+
+
+@strawberry.type(description="One text for a list of numbers, sent now or at a set time.")
+class Task(Node):
+    name: str = strawberry.field(description="What people call it; recipients don't see it.")
+    status: TaskStatus = strawberry.field(description="Where it stands.")
+    cancel_reason: CancelReason | None = strawberry.field(
+        description="Why it was canceled; null unless CANCELED."
+    )
+    blockers: list[Blocker] = strawberry.field(
+        description="What kept it from being sent, if it was canceled as NO_LONGER_ALLOWED; as it was then."
+    )
+    text: str = strawberry.field(description="What a phone shows, signature included.")
+    encoding: Encoding = strawberry.field(description="The alphabet the text travels in.")
+    segments_per_message: int = strawberry.field(description="How many segments each number gets.")
+    send_at: datetime = strawberry.field(
+        description="When it is to be sent; for an immediate task, when it was made."
+    )
+    created_at: datetime = strawberry.field(description="When it was made.")
+    started_at: datetime | None = strawberry.field(description="When sending began.")
+    finished_at: datetime | None = strawberry.field(
+        description="When it became COMPLETED, CANCELED or STOPPED."
+    )
+    revision: int = strawberry.field(
+        description="Rises with every change: of two answers the one with the higher revision is the newer."
+    )
+    recipients: RecipientSummary = strawberry.field(
+        description="What became of the rows of the recipient list."
+    )
+    counts: ResultCounts = strawberry.field(description="Its messages by result.")
+    progress: Progress = strawberry.field(description="How far the hand-over to the gateway has come.")
+    can_cancel: bool = strawberry.field(
+        description="Whether cancelTask would succeed at the moment of this answer."
+    )
+    cancel_deadline: datetime | None = strawberry.field(
+        description="Until when it can be canceled: five minutes before its time. Null unless SCHEDULED."
+    )
+    can_delete: bool = strawberry.field(
+        description="Whether deleteTask would succeed: only once it is CANCELED."
+    )
+    view: strawberry.Private[TaskView]
+    loaders: strawberry.Private[Loaders]
+
+    @field("What it is sent through.")
+    async def application(self) -> Application:
+        application = await self.loaders.applications.load(self.view.application_id)
+        assert application is not None, "an application with tasks is never deleted"
+        return Application.of(application, self.loaders)
+
+    @field("What its text begins with; null for an international application.")
+    async def signature(self) -> Signature | None:
+        if self.view.signature_id is None:
+            return None
+        judged = await self.loaders.signatures.load((self.view.signature_id, self.view.application_id))
+        return Signature.of(judged) if judged else None
+
+    @field("Where its text comes from.")
+    async def template(self) -> Template:
+        key = (self.view.template_id, self.view.application_id, self.view.signature_id)
+        judged = await self.loaders.templates.load(key)
+        assert judged is not None, "a template with tasks is never deleted"
+        return Template.of(judged, self.view.application_id, self.loaders)
+
+    @field("Its numbers, in the order of the list, and what became of each.")
+    async def messages(
+        self,
+        first: First = PAGE,
+        after: After = strawberry.UNSET,
+        filter: Annotated[  # noqa: A002 - the public name
+            MessageFilterInput | None, strawberry.argument(description="Which of them to list.")
+        ] = strawberry.UNSET,
+    ) -> Connection[Message]:
+        chosen = filter.chosen() if filter else MessageFilter()
+        view = self.view
+        with refusing_bad_input():
+            page = await message_reads.list_messages(view.id, chosen, first=size(first), after=after or None)
+        return connect(
+            page,
+            lambda found: Message.of(found, view.region, view.segments_per_message, self.loaders),
+            lambda: message_reads.count_messages(view.id, chosen),
+        )
+
+    @field("The rows of the recipient list that were deleted, in the order of the sheet.")
+    async def rejected_rows(
+        self,
+        first: First = PAGE,
+        after: After = strawberry.UNSET,
+        reason: Annotated[
+            RowRejection | None, strawberry.argument(description="Only those deleted for this reason.")
+        ] = strawberry.UNSET,
+    ) -> Connection[RejectedRow]:
+        chosen = reason or None
+        with refusing_bad_input():
+            page = await message_reads.list_rejected_rows(
+                self.view.id, chosen, first=size(first), after=after or None
+            )
+        return connect(
+            page,
+            lambda found: RejectedRow.of(found, self.view.region),
+            lambda: message_reads.count_rejected_rows(self.view.id, chosen),
+        )
+
+    @field(
+        "Where the failed numbers can be downloaded as a file of the recipient file's layout, with the "
+        "reason beside each. The link needs no token and is good for 15 minutes. Null while nothing failed."
+    )
+    def failed_numbers_url(
+        self,
+        info: Info,
+        format: Annotated[  # noqa: A002 - the public name
+            FileFormat | None, strawberry.argument(description="What kind of file.")
+        ] = FileFormat.XLSX,
+    ) -> str | None:
+        if not self.view.counts.failed:
+            return None
+        path = failed_numbers_path(self.view.id, format or FileFormat.XLSX)
+        return info.context.services.link(path, self.view.account_id)
+
+    @staticmethod
+    def of(view: TaskView, loaders: Loaders) -> Task:
+        """The task as the API shows it."""
+        return Task(
+            id=global_ids.encode("Task", view.id),
+            name=view.name,
+            status=view.status,
+            cancel_reason=view.cancel_reason,
+            blockers=Blocker.all_of(view.blockers),
+            text=view.text,
+            encoding=view.encoding,
+            segments_per_message=view.segments_per_message,
+            send_at=view.send_at,
+            created_at=view.created_at,
+            started_at=view.started_at,
+            finished_at=view.finished_at,
+            revision=view.revision,
+            recipients=RecipientSummary.of(view.recipients),
+            counts=ResultCounts.of(view.counts),
+            progress=Progress.of(view),
+            can_cancel=view.can_cancel,
+            cancel_deadline=view.cancel_deadline,
+            can_delete=view.status is TaskStatus.CANCELED,
+            view=view,
+            loaders=loaders,
+        )
