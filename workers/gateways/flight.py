@@ -27,14 +27,13 @@ UNKNOWN_SEGMENT = SegmentHandover(None)
 class Flight:
     """A message's segments, and the future that ends when each of them has come to something."""
 
-    __slots__ = ("bodies", "deadline", "future", "handovers", "stages", "unsettled", "written_at")
+    __slots__ = ("bodies", "deadline", "future", "handovers", "stages", "unsettled")
 
     def __init__(self, bodies: list[bytes], future: asyncio.Future[Handover], deadline: float) -> None:
         self.bodies = bodies
         self.future = future
         self.deadline = deadline
         """The moment after which nothing more of it may be written."""
-        self.written_at = 0.0
         self.stages = [Stage.WAITING] * len(bodies)
         self.handovers = [UNKNOWN_SEGMENT] * len(bodies)
         self.unsettled = len(bodies)

@@ -154,7 +154,8 @@ class SmppGateway:
             refused = SegmentHandover(None, f"0x{Status.ESME_RSUBMITFAIL:08X}")
             future.set_result(Handover(Outcome.REFUSED, (refused,) * len(submission.content.segments)))
             return future
-        flight = Flight(bodies, future, self._clock.monotonic() + self._hold)
+        deadline = min(self._clock.monotonic() + self._hold, submission.not_after)
+        flight = Flight(bodies, future, deadline)
         self._flights[flight] = None
         self._waiting.extend((flight, index) for index in range(len(bodies)))
         self._pump()
@@ -189,11 +190,13 @@ class SmppGateway:
         session, waiting = self._keeper.session, self._waiting
         if session is None:
             return
-        now = self._clock.monotonic()
         while waiting:
             flight, index = waiting[0]
+            now = self._clock.monotonic()  # each time: a process may be frozen at any point
             if flight.stages[index] is not Stage.WAITING:
                 waiting.popleft()
+            elif now >= flight.deadline:
+                self._give_back((flight,))
             elif self._room() <= 0:
                 return
             elif pause := self._throttle.wait(now) or self._pace.take(now):
@@ -266,16 +269,11 @@ class SmppGateway:
             self._finish_if_settled(flight)
 
     async def _sweep(self) -> None:
-        """Give back what has waited too long; flights stand in the order of their deadlines."""
+        """Give back what has waited too long."""
         while True:
             await self._clock.sleep(SWEEP_INTERVAL)
             now = self._clock.monotonic()
-            overdue = []
-            for flight in self._flights:
-                if flight.deadline > now:
-                    break
-                overdue.append(flight)
-            self._give_back(overdue)
+            self._give_back(flight for flight in self._flights if flight.deadline <= now)
 
     # --- what the bind says -----------------------------------------------------------------------
 
