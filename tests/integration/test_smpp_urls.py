@@ -1,0 +1,69 @@
+"""Gateways' URLs are read strictly, and whatever is wrong with one is told without its password."""
+
+import pytest
+
+from workers.gateways import open_gateway
+from workers.gateways.smpp import SmppGateway
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("smpp://u:s3cr3t@host?windw=1", r"unknown parameter \('windw'\)"),
+        ("smpp://u:s3cr3t@host?window=0", "window must be a whole number from 1 to 10000"),
+        ("smpp://u:s3cr3t@host?window=ten", "window must be"),
+        ("smpp://u:s3cr3t@host?window=", "window must be"),
+        ("smpp://u:s3cr3t@host?window=1&window=2", "twice"),
+        ("smpp://u:s3cr3t@host?rate=0", "rate must be a number"),
+        ("smpp://u:s3cr3t@host?rate=nan", "rate must be a number"),
+        ("smpp://u:s3cr3t@host?rate=1e3", "rate must be a number"),
+        ("smpp://u:s3cr3t@host?time_zone=Mars", "time_zone must be"),
+        ("smpp://u:s3cr3t@host?time_zone=../etc", "time_zone must be"),
+        ("smpp://u:s3cr3t@host?system_type=toolongforthis", "system_type must be"),
+        ("smpp://u:s3cr3t@host:port", "no valid host and port"),
+        ("smpp://u:s3cr3t@host:99999", "no valid host and port"),
+        ("smpp://u:s3cr3t@host/path", "path"),
+        ("smpp://u:s3cr3t@", "no host"),
+        ("smpp://host", "no system_id"),
+        ("smpp://:s3cr3t@host", "no system_id"),
+        ("smpp://u:s3cr3t%00@host", "printable ASCII"),
+        ("smpp://u:s3cr3t?x=1@host", "ambiguous"),
+        ("smpp://u:s3cr3t#@host", "ambiguous"),
+        ("smpp://u:s3cr3t/@host", "no valid host and port"),
+        ("smpp://u:s3c r3t@host", "ambiguous"),
+        ("smpps://u:s3cr3t@host", "must begin with"),
+        ("u:s3cr3t@host", "no scheme"),
+        ("", "no scheme"),
+    ],
+)
+def test_a_wrong_url_is_one_clear_line_without_the_password(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as refused:
+        open_gateway("default", url)
+
+    said = str(refused.value)
+    assert said.startswith("gateway default: ")
+    assert "\n" not in said
+    assert SECRET not in said
+    assert refused.value.__cause__ is None
+
+
+async def test_everything_a_url_may_say() -> None:
+    gateway = open_gateway(
+        "default",
+        "smpp://user%40home:p%2Fw%3F@[::1]:2776?window=7&rate=0.5&response_timeout=5&enquire_link=10.5"
+        "&inactivity=60&hold=9&system_type=VMA&time_zone=Asia/Shanghai",
+    )
+
+    assert isinstance(gateway, SmppGateway)
+    assert (gateway.name, gateway.window) == ("default", 7)
+    endpoint = gateway._keeper._endpoint
+    assert (endpoint.host, endpoint.port, endpoint.bind.system_id, endpoint.bind.password) == (
+        "::1",
+        2776,
+        "user@home",
+        "p/w?",
+    )
+    assert endpoint.bind.system_type == "VMA"
+    assert "p/w?" not in repr(endpoint)
