@@ -53,4 +53,13 @@ async def _empty(task_id: int) -> None:
             EMPTYING_BATCH,
         ):
             continue
-    await db.fetch("UPDATE task_tombstone SET emptied_at = groupsms_now() WHERE task_id = $1", task_id)
+    # Rows that another sweep is removing count as there until it has committed: it may yet die.
+    await db.fetch(
+        """
+        UPDATE task_tombstone SET emptied_at = groupsms_now()
+        WHERE task_id = $1
+          AND NOT EXISTS (SELECT FROM message WHERE task_id = $1)
+          AND NOT EXISTS (SELECT FROM rejected_row WHERE task_id = $1)
+        """,
+        task_id,
+    )
