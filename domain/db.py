@@ -119,6 +119,11 @@ async def fetchval(sql: str, *args: object) -> Any:
         return await conn.fetchval(sql, *args)
 
 
+def can_hold(text: str) -> bool:
+    """Whether PostgreSQL can store a text: one without NUL and without half a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 async def migrate(database_url: str) -> list[str]:
     """Bring the database up to the newest migration; returns the names of those applied.
 

@@ -90,7 +90,7 @@ def _messages(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, 
 
 def _rejected(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int, str]]:
     return (
-        (task_id, rejected.row, ROW_REJECTIONS.index(rejected.reason), rejected.value.replace("\0", ""))
+        (task_id, rejected.row, ROW_REJECTIONS.index(rejected.reason), rejected.value)
         for rejected in recipients.rejected
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from domain.errors import Blocker, BlockerCode, NotFound, NotSelectable
+from domain.errors import Blocker, BlockerCode, NotFound, NotSelectable, Refused
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
 from domain.states import Region, ReviewStatus, SmsType
 
@@ -197,19 +197,22 @@ class Choice:
 async def choose(account_id: int, application_id: int, signature_id: int | None, template_id: int) -> Choice:
     """Load what a task is to be made from, and judge it.
 
-    Raises `NotFound` for an object that this account does not have.
+    Raises `Refused` with a `NotFound` for each object that this account does not have.
     """
+    missing = []
     application = await Application.get_or_none(id=application_id, account_id=account_id)
     if application is None:
-        raise NotFound("There is no such application.", "applicationId")
+        missing.append(NotFound("There is no such application.", "applicationId"))
     signature = None
     if signature_id is not None:
         signature = await Signature.get_or_none(id=signature_id, account_id=account_id)
         if signature is None:
-            raise NotFound("There is no such signature.", "signatureId")
+            missing.append(NotFound("There is no such signature.", "signatureId"))
     template = await Template.get_or_none(id=template_id, account_id=account_id).prefetch_related("signature")
     if template is None:
-        raise NotFound("There is no such template.", "templateId")
+        missing.append(NotFound("There is no such template.", "templateId"))
+    if missing or application is None or template is None:
+        raise Refused(missing)
     signature_associated = signature is not None and await ApplicationSignature.exists(
         application_id=application.id, signature_id=signature.id
     )

@@ -84,7 +84,7 @@ async def create_task(viewer: Viewer, order: TaskOrder, limits: ReadLimits, door
 
 async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime]:
     errors: list[UserError] = []
-    if not 1 <= len(order.name.strip()) <= NAME_LENGTH:
+    if not (1 <= len(order.name.strip()) <= NAME_LENGTH and db.can_hold(order.name)):
         errors.append(InvalidInput(f"A task's name has 1 to {NAME_LENGTH} characters.", "name"))
     if not isinstance(order.recipients, Path) and not 1 <= len(order.recipients) <= LIST_LIMIT:
         errors.append(
@@ -104,8 +104,8 @@ async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime]:
             viewer.account_id, order.application_id, order.signature_id, order.template_id
         )
         errors.extend(choice.refusals())
-    except NotFound as error:
-        errors.append(error)
+    except Refused as error:
+        errors.extend(error.errors)
     if errors or choice is None:
         raise Refused(errors)
     return choice, send_at
@@ -130,7 +130,8 @@ async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
             UPDATE task
             SET status = 'CANCELED', cancel_reason = 'USER', rest_not_sent = TRUE,
                 finished_at = groupsms_now(), revision = revision + 1
-            WHERE id = $1 AND account_id = $2 AND status = 'SCHEDULED' AND send_at - $3 >= groupsms_now()
+            WHERE id = $1 AND account_id = $2 AND status = 'SCHEDULED'
+              AND send_at - $3::interval >= groupsms_now()
             RETURNING id
             """,
             task_id,
