@@ -37,23 +37,29 @@ def run(settings: Settings, once: bool) -> int:
 
 async def _run(settings: Settings, once: bool) -> int:
     stopping = shut_down_on_signal()
-    files = settings.data_dir / "demo"
-    async with startup.service(settings) as urls:
-        files.mkdir(parents=True, exist_ok=True)
-        async with Processes(files, console) as processes, db.connected(urls.database_url, pool_size=2):
-            showing = asyncio.create_task(_show(settings, processes, files))
-            await _first_of(showing, stopping, processes.failure)
-            if showing.done():
-                await showing
-                if not once:
-                    console.print("Still serving; press Ctrl-C to stop.")
-                    await _first_of(stopping, processes.failure)
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
-            if processes.failure.done():
-                raise Shortfall(processes.failure.result())
-    await asyncio.to_thread(engines.wait_until_stopped, settings, ENGINES_STOP_WITHIN)
+    try:
+        async with startup.service(settings) as urls:
+            await _serve(settings, urls.database_url, stopping, once)
+    finally:
+        await asyncio.to_thread(engines.wait_until_stopped, settings, ENGINES_STOP_WITHIN)
     return 0
+
+
+async def _serve(settings: Settings, database_url: str, stopping: asyncio.Future[None], once: bool) -> None:
+    files = settings.data_dir / "demo"
+    files.mkdir(parents=True, exist_ok=True)
+    async with Processes(files, console) as processes, db.connected(database_url, pool_size=2):
+        showing = asyncio.create_task(_show(settings, processes, files))
+        await _first_of(showing, stopping, processes.failure)
+        if showing.done():
+            await showing
+            if not once:
+                console.print("Still serving; press Ctrl-C to stop.")
+                await _first_of(stopping, processes.failure)
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+        if processes.failure.done():
+            raise Shortfall(processes.failure.result())
 
 
 async def _show(settings: Settings, processes: Processes, files: Path) -> None:
@@ -76,8 +82,8 @@ async def _show(settings: Settings, processes: Processes, files: Path) -> None:
     sample = write_sample(files / "recipients.xlsx")
     async with ServiceClient(f"http://{settings.host}:{port}", token) as client:
         await Story(client, console, files).tell(sample, SAMPLE)
-    console.print(f"\nGraphiQL  http://{settings.host}:{port}/graphql#token={token}")
-    console.print(f"Token     {token}")
+    console.print(f"\nGraphiQL  http://{settings.host}:{port}/graphql#token={token}", soft_wrap=True)
+    console.print(f"Token     {token}", soft_wrap=True)
 
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.demo.sample import Sample
@@ -63,7 +63,7 @@ class Story:
         except ServiceError as error:
             raise Shortfall(f"the API answered: {error}") from error
         self._print_results(task["recipients"], counts)
-        self._console.print(f"Failed numbers  {failed_file}")
+        self._console.print(f"Failed numbers  {failed_file}", soft_wrap=True)
         _compare(task["recipients"], counts, expected)
 
     async def _prepare(self) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Story:
         )["createTask"]
         _refuse_errors(payload)
         task: dict[str, Any] = payload["task"]
-        self._console.print(f"\n{recipients.name}: {payload['message']}")
+        self._console.print(f"\n{recipients.name}: {payload['message']}", soft_wrap=True)
         self._console.print(f"Text: {task['text']} ({task['segmentsPerMessage']} segments)\n")
         return task
 
@@ -118,7 +118,7 @@ class Story:
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(40),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} final"),
+            MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console) as progress:
