@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class BindKeeper:
         self._on_room = on_room
         self._on_change = on_change
         self._attempts = 0
+        self._closing = False
         self._retry_at = 0.0
         self._log = log.bind(gateway=name, host=endpoint.host, port=endpoint.port)
         self._said: str | None = None
@@ -76,7 +78,8 @@ class BindKeeper:
             await self._clock.sleep(delay)
 
     async def close(self) -> None:
-        """Unbind, if bound."""
+        """Unbind, if bound. Cancel `run` afterwards, or it binds again."""
+        self._closing = True
         if self.session is not None:
             await self.session.unbind()
 
@@ -117,12 +120,16 @@ class BindKeeper:
         self.session = session
         self._on_change()
         try:
-            await session.closed
+            await asyncio.shield(session.closed)  # a cancelled wait must not cancel the future itself
         finally:
             self.session = None
             self._on_change()
-        self._log.warning("smpp_bind_lost", held_seconds=round(self._clock.monotonic() - began, 1))
-        if self._clock.monotonic() - began >= STEADY:
+        held = self._clock.monotonic() - began
+        if self._closing:
+            self._log.info("smpp_unbound", held_seconds=round(held, 1))
+        else:
+            self._log.warning("smpp_bind_lost", held_seconds=round(held, 1))
+        if held >= STEADY:
             self._attempts = 0
         return self._backoff()
 
