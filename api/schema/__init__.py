@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
+from graphql import GraphQLInputObjectType
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from api.schema.errors import ERROR_TYPES
 from api.schema.mutation import Mutation
@@ -25,3 +27,19 @@ schema = strawberry.Schema(
         scalar_map={datetime: DATE_TIME, PhoneNumber: PHONE_NUMBER, Upload: UPLOAD_SCALAR},
     ),
 )
+
+
+def _declare_one_of(built: strawberry.Schema) -> None:
+    """Tell graphql-core which inputs are @oneOf, which Strawberry keeps to itself.
+
+    Without this introspection denies it, and breaking the rule counts as a failure of ours.
+    """
+    for found in built._schema.type_map.values():  # noqa: SLF001 - there is no other way to it
+        if isinstance(found, GraphQLInputObjectType):
+            definition = found.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+            if definition.is_one_of:
+                found.is_one_of = True
+                found.out_type = GraphQLInputObjectType.out_type  # type: ignore[method-assign]
+
+
+_declare_one_of(schema)

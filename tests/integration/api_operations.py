@@ -1,0 +1,101 @@
+"""Operations that several tests need, and what a task is made from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from tests.integration.api_client import Client
+
+CREATE_APPLICATION = """mutation ($input: CreateApplicationInput!) { createApplication(input: $input) {
+  application { id name region gateway senderNumber suspended createdAt } errors { code message path } } }"""
+CREATE_SIGNATURE = """mutation ($input: CreateSignatureInput!) { createSignature(input: $input) {
+  signature { id name status selectable blockers { code message fix } } errors { code message path } } }"""
+CREATE_TEMPLATE = """mutation ($input: CreateTemplateInput!) { createTemplate(input: $input) {
+  template { id variables status active selectable blockers { code } signature { id name } }
+  errors { code message path } } }"""
+REVIEW_SIGNATURE = """mutation ($input: ReviewSignatureInput!) { reviewSignature(input: $input) {
+  signature { id status reviewNote channelNumber selectable } errors { code message path } } }"""
+REVIEW_TEMPLATE = """mutation ($input: ReviewTemplateInput!) { reviewTemplate(input: $input) {
+  template { id status reviewNote active selectable } errors { code message path } } }"""
+SET_TEMPLATE_ACTIVE = """mutation ($input: SetTemplateActiveInput!) { setTemplateActive(input: $input) {
+  template { id active selectable blockers { code fix } } errors { code message path } } }"""
+CREATE_TASK = """mutation ($input: CreateTaskInput!) { createTask(input: $input) {
+  message
+  task { id name status text encoding segmentsPerMessage revision canCancel canDelete cancelDeadline
+         sendAt createdAt startedAt finishedAt cancelReason failedNumbersUrl
+         recipients { rows imported invalid duplicates optedOut message }
+         counts { total waiting unknown delivered failed notSent inDoubt }
+         progress { handedOver percent messagesPerSecond estimatedFinishAt }
+         application { id name } signature { id name } template { id content signature { id } }
+         messages { nodes { id smsId number result handover receivedAt failure { code }
+                            segments { index } } totalCount }
+         rejectedRows { nodes { row value reason suggestion } totalCount } }
+  errors { __typename code message path
+    ... on NotSelectableError { blockers { code message fix } }
+    ... on RecipientFileError { recipients { rows imported invalid } }
+    ... on SendTimeError { earliest latest } } } }"""
+CANCEL_TASK = """mutation ($input: CancelTaskInput!) { cancelTask(input: $input) {
+  task { id status cancelReason canCancel canDelete counts { waiting notSent } finishedAt }
+  errors { __typename code message path
+    ... on TooLateError { deadline } ... on WrongStatusError { status } } } }"""
+DELETE_TASK = """mutation ($input: DeleteTaskInput!) { deleteTask(input: $input) {
+  deletedTaskId errors { __typename code message path ... on WrongStatusError { status } } } }"""
+
+
+async def do(client: Client, document: str, **wanted: object) -> dict[str, Any]:
+    """The payload of a mutation that must succeed."""
+    (payload,) = (await client.run(document, input=wanted)).values()
+    assert payload["errors"] == [], payload
+    found: dict[str, Any] = payload
+    return found
+
+
+async def refused(client: Client, document: str, **wanted: object) -> list[dict[str, Any]]:
+    """The errors of a mutation that must be refused."""
+    (payload,) = (await client.run(document, input=wanted)).values()
+    errors: list[dict[str, Any]] = payload.pop("errors")
+    assert errors
+    assert all(value is None for name, value in payload.items() if name != "message")
+    return errors
+
+
+async def prepare(client: Client) -> dict[str, str]:
+    """What a mainland task needs, made and approved; the ids as createTask takes them."""
+    application = (await do(client, CREATE_APPLICATION, name="Shop", region="CHINESE_MAINLAND"))[
+        "application"
+    ]
+    signature = (
+        await do(
+            client,
+            CREATE_SIGNATURE,
+            applicationId=application["id"],
+            name="测试公司",
+            type="NOTIFICATION",
+            channelNumber="10690001",
+        )
+    )["signature"]
+    template = (
+        await do(
+            client,
+            CREATE_TEMPLATE,
+            applicationId=application["id"],
+            name="Notice",
+            type="NOTIFICATION",
+            content="您的预约已确认。",
+            signatureId=signature["id"],
+        )
+    )["template"]
+    await do(client, REVIEW_SIGNATURE, id=signature["id"], approve=True)
+    await do(client, REVIEW_TEMPLATE, id=template["id"], approve=True, note="fine")
+    return {
+        "applicationId": application["id"],
+        "signatureId": signature["id"],
+        "templateId": template["id"],
+    }
+
+
+def in_minutes(minutes: int) -> str:
+    """A time from now, written with an offset."""
+    east = timezone(timedelta(hours=8))
+    return (datetime.now(east) + timedelta(minutes=minutes)).isoformat(timespec="seconds")
