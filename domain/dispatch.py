@@ -9,7 +9,7 @@ Every statement that writes for a chunk demands the lease, by the database's clo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -36,6 +36,7 @@ class Claim:
     task_id: int
     index: int
     owner: UUID
+    """This claim's alone."""
     content: Content
     sender: str
     numbers: dict[int, str]
@@ -68,7 +69,11 @@ async def waiting_tasks(gateway: str) -> list[int]:
 
 
 async def claim(task_id: int, owner: UUID) -> Claim | None:
-    """Take the task's first free chunk, or None if there is none (any more)."""
+    """Take the task's first free chunk, or None if there is none (any more).
+
+    `owner` is to be new for every call: a worker that loses a chunk and claims it again must not mistake the
+    one lease for the other, and a claim whose answer was lost must run out.
+    """
     chunk = await db.fetchrow(
         """
         WITH free AS (
@@ -250,34 +255,39 @@ async def finish(claim: Claim) -> bool:
     return row is not None
 
 
-async def release(claim: Claim, returned: Sequence[int]) -> bool:
-    """Give a chunk back with nothing of it in flight; `returned` were marked but never got through."""
+async def release(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
+    """Give a chunk back with nothing of it in flight; returns False if the lease is lost.
+
+    `marked` is the last mark the worker knows to be stored: a later one may have been committed without its
+    knowing, but nothing was sent then. `returned` are those up to it that never got through.
+    """
     row = await db.fetchval(
         """
-        UPDATE chunk SET state = 0, owner = NULL, lease_until = NULL, returned = $4
+        UPDATE chunk SET state = 0, owner = NULL, lease_until = NULL, marked = $4, returned = $5
         WHERE task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
         RETURNING index
         """,
         claim.task_id,
         claim.index,
         claim.owner,
+        marked,
         list(returned),
     )
     return row is not None
 
 
-async def renew(owner: UUID) -> set[tuple[int, int]]:
-    """Extend the leases of all chunks this worker still holds; returns their task ids and indexes."""
+async def renew(owners: Collection[UUID]) -> set[UUID]:
+    """Extend the leases of these claims; returns the owners of those that are still held."""
     rows = await db.fetch(
         """
         UPDATE chunk SET lease_until = groupsms_now() + $2
-        WHERE owner = $1 AND state = 1 AND lease_until > groupsms_now()
-        RETURNING task_id, index
+        WHERE owner = ANY($1::uuid[]) AND state = 1 AND lease_until > groupsms_now()
+        RETURNING owner
         """,
-        owner,
+        list(owners),
         LEASE,
     )
-    return {(row["task_id"], row["index"]) for row in rows}
+    return {row["owner"] for row in rows}
 
 
 async def recover_lapsed() -> list[int]:

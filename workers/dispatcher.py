@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
-from uuid import UUID
+from uuid import uuid4
 
 import structlog
 
@@ -37,12 +38,9 @@ RETRY = 0.5
 class Dispatcher:
     """Sends the running tasks of one gateway from this process. It is run once."""
 
-    def __init__(
-        self, gateway: Gateway, *, owner: UUID, shard: int, clock: Clock, announcer: Announcer
-    ) -> None:
-        """`owner` must be this dispatcher's alone; `shard` says which counters it adds to."""
+    def __init__(self, gateway: Gateway, *, shard: int, clock: Clock, announcer: Announcer) -> None:
+        """`shard` says which counters it adds to."""
         self._gateway = gateway
-        self._owner = owner
         self._shard = shard
         self._clock = clock
         self._announcer = announcer
@@ -54,12 +52,13 @@ class Dispatcher:
         self._work = asyncio.Event()
         self._stopped = asyncio.Event()
         self._last_task = 0
-        self._claim_again_at = float("-inf")
+        self._none_until = self._no_other_until = float("-inf")
+        """Until when not to look for a chunk of any task, and for one of a task that is not held."""
         self._send_again_at = float("-inf")
 
     def look(self) -> None:
         """There may be work."""
-        self._claim_again_at = float("-inf")
+        self._none_until = self._no_other_until = float("-inf")
         self._work.set()
 
     def stop(self) -> None:
@@ -115,28 +114,35 @@ class Dispatcher:
         for chunk in [chunk for chunk in self._held if chunk.idle and (chunk.halted or chunk.lost)]:
             await self._release(chunk)
         sendable = [chunk for chunk in self._held if chunk.sendable]
-        if len(sendable) < MOST_HELD and self._clock.monotonic() >= self._claim_again_at:
-            held_tasks = {chunk.claim.task_id for chunk in sendable}
-            claimed = await self._retried(
-                lambda: self._claim(held_tasks if len(sendable) >= ENOUGH_HELD else frozenset())
-            )
-            if claimed is not None:
-                return claimed
-            self._claim_again_at = self._clock.monotonic() + LOOK_AGAIN
+        if len(sendable) < MOST_HELD and (claimed := await self._claim_beside(sendable)):
+            return claimed
         if not sendable:
             return None
         self._held.remove(sendable[0])
         self._held.append(sendable[0])
         return sendable[0]
 
-    async def _claim(self, but_not: set[int] | frozenset[int]) -> HeldChunk | None:
+    async def _claim_beside(self, sendable: list[HeldChunk]) -> HeldChunk | None:
+        """Claim a chunk of any task while few are held, then only of tasks that are not among them."""
+        few = len(sendable) < ENOUGH_HELD
+        if self._clock.monotonic() < (self._none_until if few else self._no_other_until):
+            return None
+        held_tasks = frozenset() if few else frozenset(chunk.claim.task_id for chunk in sendable)
+        claimed = await self._retried(lambda: self._claim(held_tasks))
+        if claimed is None:
+            self._no_other_until = self._clock.monotonic() + LOOK_AGAIN
+            if few:
+                self._none_until = self._no_other_until
+        return claimed
+
+    async def _claim(self, but_not: frozenset[int]) -> HeldChunk | None:
         """Claim a chunk of the next task in turn that is not among `but_not`."""
         task_ids = await dispatch.waiting_tasks(self._gateway.name)
         for task_id in sorted(task_ids, key=lambda task_id: (task_id <= self._last_task, task_id)):
             if task_id in but_not:
                 continue
             asked_at = self._clock.monotonic()
-            claim = await dispatch.claim(task_id, self._owner)
+            claim = await dispatch.claim(task_id, uuid4())
             if claim is None:
                 continue
             self._last_task = task_id
@@ -175,6 +181,7 @@ class Dispatcher:
                 chunk.give_back(positions)
                 return
         if self._clock.monotonic() >= chunk.lease_ends:
+            chunk.give_back(positions)
             self._lose(chunk)
             return
         self._free -= len(positions)
@@ -259,9 +266,9 @@ class Dispatcher:
             await self._clock.sleep(LEASE.total_seconds() / 3)
             asked_at = self._clock.monotonic()
             held = list(self._held)
-            kept = await self._retried(lambda: dispatch.renew(self._owner))
+            kept = await self._retried(partial(dispatch.renew, [chunk.claim.owner for chunk in held]))
             for chunk in held:
-                if (chunk.claim.task_id, chunk.claim.index) in kept:
+                if chunk.claim.owner in kept:
                     chunk.lease_ends = max(chunk.lease_ends, asked_at + LEASE.total_seconds())
                 elif chunk in self._held:
                     self._lose(chunk)
@@ -270,7 +277,7 @@ class Dispatcher:
         """Give back a chunk with nothing under way."""
         if not chunk.lost:
             returned = [position for position in chunk.waiting if position <= chunk.marked]
-            await self._while_leased(chunk, lambda: dispatch.release(chunk.claim, returned))
+            await self._while_leased(chunk, lambda: dispatch.release(chunk.claim, chunk.marked, returned))
         self._drop(chunk)
 
     def _lose(self, chunk: HeldChunk) -> None:
@@ -285,7 +292,7 @@ class Dispatcher:
 
     async def _while_leased(self, chunk: HeldChunk, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Try until it succeeds, or return None when the chunk's lease has run out."""
-        while self._clock.monotonic() < chunk.lease_ends:
+        while not chunk.lost and self._clock.monotonic() < chunk.lease_ends:
             try:
                 return await operation()
             except db.UNAVAILABLE as error:

@@ -60,9 +60,7 @@ class WorkerProcess:
         return self._identity.int % 1024
 
     def _dispatcher(self, gateway: Gateway) -> Dispatcher:
-        return Dispatcher(
-            gateway, owner=uuid4(), shard=self._shard, clock=self._clock, announcer=self._announcer
-        )
+        return Dispatcher(gateway, shard=self._shard, clock=self._clock, announcer=self._announcer)
 
     def stop(self) -> None:
         """Finish what is under way and return from `run`."""
