@@ -1,0 +1,209 @@
+"""Files behind signed links, and what a page of another origin may do."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from openpyxl import load_workbook
+
+from api import downloads
+from api.downloads import SAMPLE_PATH, failed_numbers_path
+from api.signed_links import LinkSigner
+from domain import access, db
+from domain.number_files import FileFormat
+from domain.ports import ReceiptState
+from domain.recipient_file import read_recipients
+from domain.states import Region, Role
+from tests.integration.api_client import Api, Client, serving
+from tests.integration.world import World, receipt
+
+ORIGIN = "https://app.example.com"
+URLS = "{ tasks { nodes { xlsx: failedNumbersUrl csv: failedNumbersUrl(format: CSV) } } }"
+LIFETIME = timedelta(minutes=15)
+
+
+@pytest.fixture
+async def api(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    async with serving(database_url, redis_url, tmp_path, cors_origins=(ORIGIN,)) as running:
+        yield running
+
+
+@pytest.fixture
+async def world(api: Api) -> World:
+    return await World.make("Acme")
+
+
+@pytest.fixture
+async def client(api: Api, world: World) -> Client:
+    return await api.client(Role.VIEWER)
+
+
+async def with_failures(world: World, count: int = 3) -> int:
+    """A task whose first message was delivered and the others failed."""
+    task_id = await world.running(count)
+    claim = await world.claim(task_id)
+    await world.hand_over(claim)
+    failed = (
+        receipt(claim, position, ReceiptState.FAILED, error_code="BLACK") for position in range(2, count + 1)
+    )
+    await world.receive(receipt(claim, 1), *failed)
+    return task_id
+
+
+async def urls(client: Client) -> dict[str, str]:
+    (found,) = (await client.run(URLS))["tasks"]["nodes"]
+    links: dict[str, str] = found
+    return links
+
+
+async def test_there_is_no_link_while_nothing_failed(client: Client, world: World) -> None:
+    await world.create(1)
+    assert await urls(client) == {"xlsx": None, "csv": None}
+
+
+async def test_failed_numbers_as_a_workbook_that_can_be_sent_again(
+    api: Api, client: Client, world: World, tmp_path: Path
+) -> None:
+    task_id = await with_failures(world)
+    url = (await urls(client))["xlsx"]
+    assert url.startswith(api.settings.public_url)
+    response = await api.http.get(url)
+    assert response.status_code == 200
+    assert response.headers["content-disposition"] == f'attachment; filename="failed-numbers-{task_id}.xlsx"'
+    assert response.headers["cache-control"] == "no-store"
+    assert int(response.headers["content-length"]) == len(response.content)
+    rows = list(load_workbook(io.BytesIO(response.content)).active.iter_rows(values_only=True))  # type: ignore[union-attr]
+    assert [row[0] for row in rows[1:]] == ["+8613800000001", "+8613800000002"]
+    assert all("(BLACK)" in str(row[1]) for row in rows[1:])
+    path = tmp_path / "again.xlsx"
+    path.write_bytes(response.content)
+    again = await read_recipients(path, region=Region.CHINESE_MAINLAND)
+    assert list(again.numbers) == [8613800000001, 8613800000002]
+    assert again.rejected == []
+
+
+async def test_failed_numbers_as_csv(
+    api: Api, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_ROWS_AT_ONCE", 7)
+    await with_failures(world, 101)
+    response = await api.http.get((await urls(client))["csv"])
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
+    assert [row[0] for row in rows[1:]] == [f"+86138{number:08}" for number in range(1, 101)]
+
+
+async def test_the_sample_file(api: Api, client: Client) -> None:
+    url = (await client.run("{ sampleRecipientFileUrl }"))["sampleRecipientFileUrl"]
+    response = await api.http.get(url)
+    sheet = load_workbook(io.BytesIO(response.content)).active
+    assert sheet is not None
+    cells = [row[0] for row in sheet.iter_rows()]
+    assert len(cells) > 1
+    assert {cell.number_format for cell in cells} == {"@"}
+
+
+@pytest.mark.parametrize("path", [SAMPLE_PATH, failed_numbers_path(1, FileFormat.XLSX)])
+async def test_links_that_are_not_ours(api: Api, client: Client, world: World, path: str) -> None:
+    now = datetime.now(UTC)
+    account = world.viewer.account_id
+    forged = LinkSigner(b"another key altogether, of 32 octets").sign(
+        path, account_id=account, now=now, lifetime=LIFETIME
+    )
+    own = LinkSigner(api.settings.signing_key())
+    elsewhere = own.sign("/downloads/other.xlsx", account_id=account, now=now, lifetime=LIFETIME)
+    for link in (path, f"{path}?signature=x", forged, f"{path}?{urlsplit(elsewhere).query}"):
+        response = await api.http.get(f"{api.url}{link}", headers=client.headers)
+        assert response.status_code == 403
+        assert "not made by this service" in response.text
+    expired = own.sign(path, account_id=account, now=now - timedelta(hours=1), lifetime=LIFETIME)
+    response = await api.http.get(f"{api.url}{expired}", headers=client.headers)
+    assert response.status_code == 403
+    assert "expired" in response.text
+
+
+async def test_a_link_is_good_for_a_quarter_of_an_hour(api: Api, client: Client, world: World) -> None:
+    await with_failures(world)
+    url = urlsplit((await urls(client))["xlsx"])
+    signer = LinkSigner(api.settings.signing_key())
+    signature = url.query.removeprefix("signature=")
+    soon = datetime.now(UTC) + timedelta(minutes=14)
+    assert signer.verify(url.path, signature, now=soon) == world.viewer.account_id
+
+
+async def test_a_link_opens_nothing_of_another_account(api: Api, world: World) -> None:
+    task_id = await with_failures(world)
+    rival = await access.viewer_of(await access.create_token("Rival", Role.OPERATOR))
+    assert rival is not None
+    signer = LinkSigner(api.settings.signing_key())
+    link = signer.sign(
+        failed_numbers_path(task_id, FileFormat.CSV),
+        account_id=rival.account_id,
+        now=datetime.now(UTC),
+        lifetime=LIFETIME,
+    )
+    assert (await api.http.get(f"{api.url}{link}")).status_code == 404
+
+
+async def test_a_link_to_a_task_that_is_gone(api: Api, client: Client, world: World) -> None:
+    task_id = await with_failures(world)
+    links = await urls(client)
+    await db.fetch("DELETE FROM task WHERE id = $1", task_id)
+    for url in links.values():
+        response = await api.http.get(url)
+        assert (response.status_code, response.text) == (404, "The task has been deleted.\n")
+
+
+async def test_a_page_of_another_origin_downloads(api: Api, client: Client, world: World) -> None:
+    await with_failures(world)
+    response = await api.http.get((await urls(client))["xlsx"], headers={"Origin": ORIGIN})
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert "Content-Disposition" in response.headers["access-control-expose-headers"]
+
+
+async def test_a_page_of_another_origin_uploads(api: Api) -> None:
+    preflight = await api.http.options(
+        f"{api.url}/graphql",
+        headers={
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,apollo-require-preflight",
+        },
+    )
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == ORIGIN
+    stranger = await api.http.options(
+        f"{api.url}/graphql",
+        headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"},
+    )
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+async def test_uploading_from_another_origin_makes_a_task(api: Api, world: World) -> None:
+    client = await api.client(Role.SENDER)
+    (mainland, _) = (
+        await client.run(
+            "{ applications { nodes { id signatures { nodes { id } } templates { nodes { id } } } } }"
+        )
+    )["applications"]["nodes"]
+    wanted = {
+        "name": "From a page",
+        "applicationId": mainland["id"],
+        "signatureId": mainland["signatures"]["nodes"][0]["id"],
+        "templateId": mainland["templates"]["nodes"][0]["id"],
+        "recipients": {"file": None},
+    }
+    document = (
+        "mutation ($input: CreateTaskInput!) { createTask(input: $input) { message errors { message } } }"
+    )
+    client.http.headers["Origin"] = ORIGIN
+    payload = (await client.upload(document, b"13800138000\n13800138001\n", "numbers.txt", input=wanted))[
+        "createTask"
+    ]
+    assert payload == {"message": "2 phone number(s) imported.", "errors": []}
