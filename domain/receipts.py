@@ -1,8 +1,9 @@
 """Delivery receipts: stored, acknowledged by the gateway's adapter once that is committed, then applied.
 
-A receipt and a segment belong together when gateway, id and number agree. A receipt that comes before its
-segment was settled waits in the inbox: whichever of the two is committed later finds the other. Results only
-move forward: a final one stays, whatever comes after it.
+A receipt and a segment belong together when gateway, id and number agree; carriers use ids again, so of
+several messages the newest is meant. A receipt that comes before its segment was settled waits in the inbox:
+whichever of the two is committed later finds the other. Results only move forward: a final one stays,
+whatever comes after it.
 """
 
 from __future__ import annotations
@@ -33,14 +34,19 @@ async def store(gateway: str, receipts: Sequence[Receipt]) -> list[int]:
         RETURNING id
         """,
         gateway,
-        [receipt.gateway_message_id for receipt in receipts],
+        [_storable(receipt.gateway_message_id) for receipt in receipts],
         [_digits(receipt.number) for receipt in receipts],
         [_STATES.index(receipt.state) for receipt in receipts],
-        [receipt.status for receipt in receipts],
-        [receipt.error_code for receipt in receipts],
+        [_storable(receipt.status) for receipt in receipts],
+        [None if receipt.error_code is None else _storable(receipt.error_code) for receipt in receipts],
         [receipt.received_at for receipt in receipts],
     )
     return [row["id"] for row in rows]
+
+
+def _storable(text: str) -> str:
+    """The text without what PostgreSQL refuses: one odd octet must not keep a whole batch unacknowledged."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _digits(number: str) -> int:
@@ -85,7 +91,13 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
             FROM receipt_inbox r
             JOIN segment s USING (gateway_message_id, gateway, number)
             JOIN message m USING (task_id, position)
-            WHERE {which}
+            WHERE {which} AND NOT EXISTS (
+                SELECT FROM segment AS later
+                WHERE (later.gateway_message_id, later.gateway, later.number)
+                    = (s.gateway_message_id, s.gateway, s.number)
+                  AND (later.submitted_at, later.task_id, later.position)
+                    > (s.submitted_at, s.task_id, s.position)
+            )
             ORDER BY s.task_id, s.position, s.index, r.id
             FOR NO KEY UPDATE OF m
             """,

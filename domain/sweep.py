@@ -23,9 +23,8 @@ async def start_due(doorbell: Doorbell) -> None:
 
 async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
-    await dispatch.recover_lapsed()
-    await receipts.apply_left_over(shard)
-    for task_id in {*await tasks.ready_to_advance(), *await feed.unannounced()}:
+    changed = {*await dispatch.recover_lapsed(), *await receipts.apply_left_over(shard)}
+    for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
         await tasks.advance_task(task_id, doorbell)
 
 
