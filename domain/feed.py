@@ -21,7 +21,10 @@ async def take_place(conn: Connection, account_id: int) -> int:
 
 
 async def announce(conn: Connection, account_id: int, task_id: int) -> None:
-    """Move a task to the end of its account's feed; to be called last in the transaction that changed it."""
+    """Move a task to the end of its account's feed; to be called last in the transaction that changed it.
+
+    That transaction has locked the task: before the account, as everyone does, so that nobody deadlocks.
+    """
     place = await take_place(conn, account_id)
     await conn.execute(
         """
@@ -44,7 +47,11 @@ async def announce_progress(task_id: int) -> int | None:
     """
     async with db.transaction() as conn:
         account_id: int | None = await conn.fetchval(
-            "SELECT account_id FROM task WHERE id = $1 AND announced_revision < task_revision(task)", task_id
+            """
+            SELECT account_id FROM task WHERE id = $1 AND announced_revision < task_revision(task)
+            FOR NO KEY UPDATE
+            """,
+            task_id,
         )
         if account_id is not None:
             await announce(conn, account_id, task_id)
@@ -56,7 +63,7 @@ async def unannounced() -> list[int]:
     rows = await db.fetch(
         """
         SELECT id FROM task
-        WHERE (status IN ('SENDING', 'SENT') OR finished_at > groupsms_now() - interval '1 hour')
+        WHERE (status IN ('SENDING', 'PAUSED', 'SENT') OR finished_at > groupsms_now() - interval '1 hour')
           AND announced_revision < task_revision(task)
         """
     )
