@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from domain import db
 from domain.errors import InvalidInput
 
 MAX_PAGE = 100
@@ -54,11 +55,18 @@ def decode_cursor(kind: str, cursor: str | None, types: Sequence[type], field: s
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise _not_a_cursor(field) from error
     if not isinstance(found, list) or [type(part) for part in found] != [str, *types] or found[0] != kind:
         raise _not_a_cursor(field)
+    if not all(_fits(part) for part in found):
+        raise _not_a_cursor(field)
     return found[1:]
+
+
+def _fits(part: str | int) -> bool:
+    """Whether PostgreSQL could have given it to us: a cursor may be forged."""
+    return db.can_hold(part) if isinstance(part, str) else abs(part) < 2**63
 
 
 def _not_a_cursor(field: str) -> InvalidInput:

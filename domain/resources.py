@@ -120,7 +120,7 @@ async def create_template(
         )
     if application.region is Region.INTERNATIONAL and signature is not None:
         errors.append(InvalidInput("An international application takes no signature.", "signatureId"))
-    if external_id is not None and not 1 <= len(external_id) <= NAME_LENGTH:
+    if external_id is not None and not (1 <= len(external_id) <= NAME_LENGTH and db.can_hold(external_id)):
         errors.append(InvalidInput(f"externalId has 1 to {NAME_LENGTH} characters.", "externalId"))
     if errors:
         raise Refused(errors)
@@ -145,7 +145,7 @@ async def review_signature(
 
     Raises `NotFound` or `Refused`.
     """
-    if errors := _channel_number_errors(channel_number):
+    if errors := [*_note_errors(note), *_channel_number_errors(channel_number)]:
         raise Refused(errors)
     changed = await db.fetchval(
         """
@@ -164,7 +164,12 @@ async def review_signature(
 
 
 async def review_template(template_id: int, *, approve: bool, note: str | None) -> Template:
-    """Record an operator's decision, in any account; approving also activates. Raises `NotFound`."""
+    """Record an operator's decision, in any account; approving also activates.
+
+    Raises `NotFound` or `Refused`.
+    """
+    if errors := _note_errors(note):
+        raise Refused(errors)
     changed = await db.fetchval(
         """
         UPDATE template SET status = $2, review_note = $3, active = CASE WHEN $4 THEN TRUE ELSE active END
@@ -203,9 +208,15 @@ async def find_application(viewer: Viewer, application_id: int, field: str) -> A
 
 
 def _name_errors(name: str) -> list[UserError]:
-    if 1 <= len(name.strip()) <= NAME_LENGTH:
+    if 1 <= len(name.strip()) <= NAME_LENGTH and db.can_hold(name):
         return []
     return [InvalidInput(f"A name has 1 to {NAME_LENGTH} characters.", "name")]
+
+
+def _note_errors(note: str | None) -> list[UserError]:
+    if note is None or db.can_hold(note):
+        return []
+    return [InvalidInput("The note has characters that are no text.", "note")]
 
 
 def _channel_number_errors(channel_number: str | None) -> list[UserError]:
@@ -217,6 +228,8 @@ def _channel_number_errors(channel_number: str | None) -> list[UserError]:
 def _content_errors(content: str, signature: Signature | None) -> list[UserError]:
     if not content.strip():
         return [InvalidInput("A template needs a text.", "content")]
+    if not db.can_hold(content):
+        return [InvalidInput("The text has characters that no phone can show.", "content")]
     brackets = len(signature.name) + 2 if signature else 0
     if len(content) + brackets > TEXT_LENGTH:
         return [

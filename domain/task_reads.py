@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import asyncpg
 
 from domain import db, paging
-from domain.errors import Blocker, BlockerCode, RecipientSummary
+from domain.errors import Blocker, BlockerCode, InvalidInput, RecipientSummary
 from domain.paging import Key, Page
 from domain.schedule import CANCEL_MARGIN
 from domain.states import CancelReason, Encoding, Region, TaskStatus
@@ -111,6 +111,11 @@ class TaskFilter:
     created_from: datetime | None = None
     created_to: datetime | None = None
 
+    def check(self) -> None:
+        """Raise `InvalidInput` for a text that no name can have in it."""
+        if self.name_contains is not None and not db.can_hold(self.name_contains):
+            raise InvalidInput("No name has such characters.", "filter", "nameContains")
+
     def matches(self, task: TaskView) -> bool:
         """Whether a task would be in the list."""
         return (
@@ -183,9 +188,12 @@ async def list_tasks(
     Raises `InvalidInput` for a page size out of range or a cursor of another list or order.
     """
     paging.check_size(first)
+    filter_.check()
     column, sql_type = _ORDER_COLUMNS[order_by]
     kind = f"tasks:{order_by.value}:{'desc' if descending else 'asc'}"
     key = paging.decode_cursor(kind, after, (str, int))
+    if key is not None and sql_type == "timestamptz":
+        _check_moment(key[0])
     beyond, direction = ("<", "DESC") if descending else (">", "ASC")
     start = ""
     arguments = _filter_arguments(account_id, filter_)
@@ -209,8 +217,17 @@ async def list_tasks(
     )
 
 
+def _check_moment(written: str | int) -> None:
+    """Raise `InvalidInput` for a cursor that is forged: we write a moment with its offset."""
+    try:
+        datetime.fromisoformat(str(written)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput("after is not a cursor of this list.", "after") from error
+
+
 async def count_tasks(account_id: int, filter_: TaskFilter) -> int:
-    """How many tasks the filter lets through."""
+    """How many tasks the filter lets through. Raises `InvalidInput`."""
+    filter_.check()
     count: int = await db.fetchval(
         f"SELECT count(*) FROM task WHERE {_FILTER}", *_filter_arguments(account_id, filter_)
     )
