@@ -29,9 +29,10 @@ async def viewer_of(authorization: object) -> Viewer | None:
     if not isinstance(authorization, str):
         return None
     scheme, _, token = authorization.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or not token.isascii():
         return None
-    return await access.viewer_of(token.strip())
+    return await access.viewer_of(token)
 
 
 def in_connection_init(payload: Mapping[str, object]) -> object:

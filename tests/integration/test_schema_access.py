@@ -99,7 +99,14 @@ async def test_the_viewer_is_who_the_token_speaks_for(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [{}, {"authorization": "Bearer gsms_nobody"}, {"authorization": 7}, {"token": "x"}]
+    "payload",
+    [
+        {},
+        {"authorization": "Bearer gsms_nobody"},
+        {"authorization": "Bearer \ud800"},
+        {"authorization": 7},
+        {"token": "x"},
+    ],
 )
 async def test_a_socket_without_a_good_token_is_refused(api: Api, payload: dict[str, object]) -> None:
     async with api.holding(None).socket(payload) as socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from asyncpg.connection import LoggedQuery
 
+from api.schema import global_ids
 from domain import db, receipts
+from domain.paging import encode_cursor
 from domain.ports import ReceiptState
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import CREATE_APPLICATION, do
@@ -107,6 +110,14 @@ async def test_orders_and_filters(client: Client, world: World) -> None:
         ({"first": 0}, "first must be 1 to 100"),
         ({"first": 101}, "first must be 1 to 100"),
         ({"after": "garbage"}, "after is not a cursor"),
+        ({"after": encode_cursor("tasks:CREATED_AT:desc", ["yesterday", 1])}, "after is not a cursor"),
+        (
+            {"after": encode_cursor("tasks:CREATED_AT:desc", ["2020-01-01T00:00:00Z", 2**63])},
+            "after is not a",
+        ),
+        ({"filter": {"nameContains": "\0"}}, "No name has such characters"),
+        ({"filter": {"applicationId": global_ids.encode("Application", 2**62)}}, None),
+        ({"after": base64.urlsafe_b64encode(b"[" * 100_000).decode()}, "after is not a cursor"),
         ({"after": ""}, None),
         ({"first": None}, None),
     ],

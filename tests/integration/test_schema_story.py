@@ -325,6 +325,21 @@ async def test_wrong_resources_are_refused(api: Api) -> None:
     assert (error["code"], error["path"]) == ("NOT_FOUND", ["input", "id"])
 
 
+async def test_texts_that_cannot_be_stored_are_refused(api: Api) -> None:
+    client = await api.client()
+    made_from = await prepare(client)
+    template = {"applicationId": made_from["applicationId"], "type": "NOTIFICATION", "universal": True}
+    for document, wanted, field in (
+        (CREATE_APPLICATION, {"name": "\0", "region": "INTERNATIONAL"}, "name"),
+        (CREATE_TEMPLATE, {**template, "name": "N", "content": "a\0b"}, "content"),
+        (CREATE_TEMPLATE, {**template, "name": "N", "content": "ab", "externalId": "\0"}, "externalId"),
+        (REVIEW_SIGNATURE, {"id": made_from["signatureId"], "approve": True, "note": "\0"}, "note"),
+        (REVIEW_TEMPLATE, {"id": made_from["templateId"], "approve": True, "note": "\0"}, "note"),
+    ):
+        (error,) = await refused(client, document, **wanted)
+        assert (error["code"], error["path"]) == ("INVALID", ["input", field])
+
+
 async def test_a_template_is_switched_off_and_on(api: Api) -> None:
     client = await api.client()
     made_from = await prepare(client)
