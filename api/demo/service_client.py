@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +36,10 @@ class ServiceClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def execute(self, document: str, **variables: object) -> dict[str, Any]:
@@ -55,7 +59,7 @@ class ServiceClient:
             )
         return _data(answer)
 
-    async def subscribe(self, document: str, **variables: object) -> AsyncIterator[dict[str, Any]]:
+    async def subscribe(self, document: str, **variables: object) -> AsyncGenerator[dict[str, Any]]:
         """The events of a subscription (graphql-transport-ws). Raises `ServiceError`."""
         async with connect(self._socket_url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
             await socket.send(

