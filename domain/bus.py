@@ -53,13 +53,13 @@ class Bus:
     """A process's connection to Redis; a `domain.ports.Doorbell`. Made by `open_bus`."""
 
     def __init__(self, redis_url: str) -> None:
-        # One connection in flight at a time suffices: publishing and enqueueing are done by one task.
-        pool = ConnectionPool.from_url(
-            redis_url, socket_connect_timeout=ANSWER_WITHIN, socket_timeout=ANSWER_WITHIN, max_connections=4
-        )
-        self._publisher = ArqRedis(pool, job_serializer=to_json, job_deserializer=from_json)
+        self._publisher = job_queue(redis_url)
+        # Signs of life arrive more often than this: a connection that is silent for longer is made anew.
         self._subscriber = Redis.from_url(
-            redis_url, socket_connect_timeout=ANSWER_WITHIN, decode_responses=True
+            redis_url,
+            socket_connect_timeout=ANSWER_WITHIN,
+            socket_timeout=ANSWER_WITHIN,
+            decode_responses=True,
         )
         self._heartbeat_channel = f"groupsms:heartbeat:{uuid4().hex}"
         self._changed: set[tuple[int, int]] = set()
@@ -138,13 +138,18 @@ class Bus:
                         self._receive(message)
             except (RedisError, OSError) as error:
                 log.debug("hints_not_received", error=str(error))
+            self._heard_at = float("-inf")
+            self._hint_all()
             await asyncio.sleep(HEARTBEAT / 2)
 
     def _receive(self, message: dict[str, Any]) -> None:
         self._heard_at = asyncio.get_running_loop().time()
         if message["type"] == "message" and message["channel"] == CHANNEL:
-            account_id, task_id = json.loads(message["data"])
-            self._deliver(account_id, task_id)
+            try:
+                account_id, task_id = json.loads(message["data"])
+                self._deliver(account_id, task_id)
+            except (ValueError, TypeError) as error:
+                log.warning("hint_not_understood", error=str(error))
 
     async def watch_for_ever(self) -> None:
         """While no sign of life arrives, hint everyone every second."""
@@ -179,6 +184,14 @@ async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await bus.close()
+
+
+def job_queue(redis_url: str) -> ArqRedis:
+    """A connection to the queue of arq jobs; what Redis does not answer soon raises `RedisError`."""
+    pool = ConnectionPool.from_url(
+        redis_url, socket_connect_timeout=ANSWER_WITHIN, socket_timeout=ANSWER_WITHIN
+    )
+    return ArqRedis(pool, job_serializer=to_json, job_deserializer=from_json)
 
 
 def to_json(job: dict[str, Any]) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
-from arq.connections import RedisSettings
 from arq.worker import Worker, func
+from redis.exceptions import RedisError
 
 from domain import tasks
-from domain.bus import START_JOB, from_json, to_json
+from domain.bus import START_JOB, from_json, job_queue, to_json
 from domain.ports import Doorbell
 
 TIMEOUT = 60
@@ -21,11 +23,12 @@ async def start_task(ctx: dict[str, Any], task_id: int) -> None:
     await tasks.start_task(task_id, doorbell)
 
 
-def arq_worker(redis_url: str, doorbell: Doorbell) -> Worker:
-    """An arq worker for these jobs, to be run in this process's event loop."""
-    return Worker(
+async def run_jobs(redis_url: str, doorbell: Doorbell) -> None:
+    """Run the jobs until cancelled. Raises `RedisError` or `OSError` when Redis is away."""
+    queue = job_queue(redis_url)
+    worker = Worker(
         functions=[func(start_task, name=START_JOB, timeout=TIMEOUT)],
-        redis_settings=RedisSettings.from_dsn(redis_url),
+        redis_pool=queue,
         ctx={"doorbell": doorbell},
         handle_signals=False,
         keep_result=0,
@@ -35,3 +38,10 @@ def arq_worker(redis_url: str, doorbell: Doorbell) -> Worker:
         job_deserializer=from_json,
         log_results=False,
     )
+    try:
+        await worker.async_run()
+    finally:
+        # Not by arq's own close, which needs an answer from Redis.
+        await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError):
+            await queue.aclose(close_connection_pool=True)

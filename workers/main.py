@@ -6,7 +6,6 @@ Each loop is run again when it fails: the database or Redis may be away for a wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -22,7 +21,7 @@ from domain.startup import service
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
 from workers.gateways import open_gateway
-from workers.jobs import arq_worker
+from workers.jobs import run_jobs
 from workers.receipt_sink import StoredReceipts
 from workers.smpp.clock import SystemClock
 
@@ -73,7 +72,7 @@ class WorkerProcess:
             asyncio.create_task(self._kept_running(name, work))
             for name, work in (
                 ("announcer", self._announcer.run),
-                ("jobs", self._run_jobs),
+                ("jobs", lambda: run_jobs(self._redis_url, self._bus)),
                 ("start", lambda: self._every(START_EVERY, lambda: sweep.start_due(self._bus))),
                 (
                     "recover",
@@ -119,14 +118,6 @@ class WorkerProcess:
                 await listener.wait(ANY_CHANGE)
                 for dispatcher in self._dispatchers:
                     dispatcher.look()
-
-    async def _run_jobs(self) -> None:
-        worker = arq_worker(self._redis_url, self._bus)
-        try:
-            await worker.async_run()
-        finally:
-            with contextlib.suppress(RedisError, OSError):
-                await worker.close()
 
 
 async def work(settings: Settings) -> int:
