@@ -26,6 +26,8 @@ class NewTask:
     """A task about to be stored."""
 
     account_id: int
+    currency: str
+    """ISO 4217."""
     name: str
     choice: Choice
     content: Content
@@ -56,11 +58,11 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         INSERT INTO task (
             account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
             text, encoding, segments_per_message, send_at, deadline_at, created_at,
-            imported, invalid, duplicates, opted_out
+            imported, invalid, duplicates, opted_out, sms_type, currency
         ) VALUES (
             $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
             $9, $10, $11, $12, $12::timestamptz + $13, groupsms_now(),
-            $14, $15, $16, $17
+            $14, $15, $16, $17, $18, $19
         ) RETURNING id
         """,
         new.account_id,
@@ -80,6 +82,8 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         summary.invalid,
         summary.duplicates,
         summary.opted_out,
+        choice.template.type.value,
+        new.currency,
     )
     return task_id
 

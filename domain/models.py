@@ -4,6 +4,8 @@ What exists once a number (messages, segments, receipts) is no model: those tabl
 touched only by set-wise SQL. They are created in the first migration and described there.
 """
 
+from __future__ import annotations
+
 from tortoise import fields
 from tortoise.fields.base import OnDelete
 from tortoise.indexes import Index
@@ -160,6 +162,7 @@ class Task(Model):
     )
     template_id: int
     region = fields.CharEnumField(Region, max_length=16)
+    sms_type = fields.CharEnumField(SmsType, max_length=20)
     gateway = fields.CharField(32)
     sender = fields.CharField(21, default="")
     text = fields.TextField()
@@ -175,6 +178,21 @@ class Task(Model):
     invalid = fields.IntField()
     duplicates = fields.IntField()
     opted_out = fields.IntField(default=0)
+    paused_by_suspension = fields.BooleanField(
+        default=False,
+        description="Paused because its application was suspended; goes on when that is resumed",
+    )
+    resend_of: fields.ForeignKeyNullableRelation[Task] = fields.ForeignKeyField(
+        "models.Task", "resends", null=True, on_delete=OnDelete.SET_NULL
+    )
+    resend_of_id: int | None
+    currency = fields.CharField(3)
+    prices = fields.JSONField[dict[str, str]](
+        default=dict, description="Of a segment, by leading digits, as configured when it was made"
+    )
+    estimated_amount = fields.DecimalField(
+        max_digits=28, decimal_places=8, description="What it costs if every segment is charged"
+    )
     rest_not_sent = fields.BooleanField(
         default=False, description="Messages still waiting count as NOT_SENT: nobody will send them"
     )

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from openpyxl import Workbook
 
-from domain import db, message_reads, resources, sweep, task_reads, tasks
+from domain import db, message_reads, resources, sweep, task_creation, task_reads, tasks
 from domain.errors import (
     BlockerCode,
     ErrorCode,
@@ -24,7 +24,7 @@ from domain.errors import (
 from domain.message_reads import MessageFilter
 from domain.recipient_file import ReadLimits
 from domain.states import CancelReason, Encoding, RowRejection, SendResult, TaskStatus
-from domain.tasks import TaskOrder
+from domain.task_creation import TaskOrder
 from tests.integration.conftest import Travel
 from tests.integration.world import LONG_TEXT, Bell, Materials, World, mainland, phones
 
@@ -41,8 +41,8 @@ async def rows_left() -> int:
     return sum(counts)
 
 
-async def create(world: World, order: TaskOrder) -> tasks.Created:
-    return await tasks.create_task(world.viewer, order, ReadLimits(), world.bell)
+async def create(world: World, order: TaskOrder) -> task_creation.Created:
+    return await task_creation.create_task(world.viewer, order, ReadLimits(), world.bell)
 
 
 # --- create -------------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from domain import access, db, dispatch, receipts, resources, task_reads, tasks
+from domain import access, db, dispatch, receipts, resources, task_creation, task_reads, tasks
 from domain.access import Viewer
 from domain.dispatch import Claim, Settlement
 from domain.ports import Handover, Outcome, Receipt, ReceiptState, SegmentHandover
 from domain.recipient_file import ReadLimits
 from domain.states import SEND_RESULTS, TASK_TRANSITIONS, Region, Role, SmsType, TaskStatus
+from domain.task_creation import TaskOrder
 from domain.task_reads import TaskView
-from domain.tasks import TaskOrder
 
 GATEWAY = "default"
 LONG_TEXT = "测试" * 70
@@ -81,7 +81,7 @@ class World:
         """Create a task of these numbers, or of so many, to be sent at once or some time from now."""
         now: datetime = await db.fetchval("SELECT groupsms_now()")
         order = self.order(numbers, materials=materials, send_at=now + after if after else None, name=name)
-        return (await tasks.create_task(self.viewer, order, ReadLimits(), self.bell)).task_id
+        return (await task_creation.create_task(self.viewer, order, ReadLimits(), self.bell)).task_id
 
     def order(
         self,

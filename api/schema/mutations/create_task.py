@@ -17,10 +17,10 @@ from api.schema.inputs import ERRORS, INPUT
 from api.schema.loaders import Loaders
 from api.schema.tasks import Task
 from api.uploads import Upload
-from domain import task_reads, tasks
+from domain import task_creation, task_reads
 from domain.errors import RecipientListError
 from domain.recipient_file import FileTooLarge, ReadLimits
-from domain.tasks import LIST_LIMIT, TaskOrder
+from domain.task_creation import LIST_LIMIT, TaskOrder
 
 
 @strawberry.input(description="Whom to send to: exactly one of these.", one_of=True)
@@ -75,7 +75,7 @@ async def create_task(info: Info, wanted: Annotated[CreateTaskInput, INPUT]) -> 
             recipients=_source(wanted.recipients, services.settings.upload_limit),
             send_at=wanted.send_at or None,
         )
-        created = await tasks.create_task(viewer, order, ReadLimits(), services.bus)
+        created = await task_creation.create_task(viewer, order, ReadLimits(), services.bus)
     if created is None:
         return CreateTaskPayload(
             task=None, message=" ".join(error.message for error in errors), errors=errors
