@@ -31,6 +31,8 @@ MOST_HELD = 8
 """Chunks with something to send that are held at most, for tasks to take turns."""
 LOOK_AGAIN = 1.0
 """Seconds after which to look for work without a hint."""
+GIVE_BACK_AFTER = 3.0
+"""Seconds the gateway may be away before others are given what this process holds."""
 RETRY = 0.5
 """Seconds to wait after the database failed."""
 
@@ -100,7 +102,11 @@ class Dispatcher:
         try:
             while not stopped.done() and not (ready.done() and rested.done()):
                 undone = [wait for wait in waits if not wait.done()]
-                await asyncio.wait(undone, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    undone, timeout=GIVE_BACK_AFTER, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    await self._release_idle()
         finally:
             for wait in waits:
                 wait.cancel()
@@ -272,6 +278,11 @@ class Dispatcher:
                     chunk.lease_ends = max(chunk.lease_ends, asked_at + LEASE.total_seconds())
                 elif chunk in self._held:
                     self._lose(chunk)
+
+    async def _release_idle(self) -> None:
+        """Let others have what cannot be sent from here for now."""
+        for chunk in [chunk for chunk in self._held if chunk.idle]:
+            await self._release(chunk)
 
     async def _release(self, chunk: HeldChunk) -> None:
         """Give back a chunk with nothing under way."""
