@@ -25,7 +25,10 @@ from api.signed_links import LinkSigner
 from api.transport import PREFLIGHT_HEADER, ConnectHook, ContextFactory, GraphQLEndpoint, UploadPolicy
 from domain import db
 from domain.bus import open_bus
+from domain.pricing import parse_prices
+from domain.recipient_file import ReadLimits
 from domain.settings import Settings
+from domain.task_orders import Intake
 
 GRAPHQL_PATH = "/graphql"
 
@@ -103,7 +106,8 @@ def upload_directory(settings: Settings) -> Path:
 
 def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
-    services = Services(settings, LinkSigner(settings.signing_key()))
+    intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
+    services = Services(settings, LinkSigner(settings.signing_key()), intake)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from domain.access import Viewer
 from domain.bus import Bus
 from domain.settings import Settings
 from domain.states import Role
+from domain.task_orders import Intake
 
 LINK_LIFETIME = timedelta(minutes=15)
 
@@ -26,6 +27,7 @@ class Services:
 
     settings: Settings
     signer: LinkSigner
+    intake: Intake
     opened_bus: Bus | None = None
 
     @property

@@ -8,7 +8,11 @@ DomainError
 │   ├── RecipientListError    the recipient list cannot be used
 │   ├── SendTimeError         the send time is not allowed; carries what would be
 │   ├── TooLate               the deadline for this has passed
-│   └── WrongStatus           the task's status does not allow it
+│   ├── WrongStatus           the task's status does not allow it
+│   ├── KeyReused             the idempotency key belongs to another request
+│   ├── PreviewChanged        a preview would now show something else
+│   ├── WarningsRefused       there are warnings, and the caller wanted none
+│   └── Busy                  somebody else is doing this just now
 ├── Refused                   several UserErrors at once
 └── DatabaseUnavailable       PostgreSQL cannot be reached
 """
@@ -35,6 +39,10 @@ class ErrorCode(StrEnum):
     SEND_TIME = "SEND_TIME"
     TOO_LATE = "TOO_LATE"
     WRONG_STATUS = "WRONG_STATUS"
+    KEY_REUSED = "KEY_REUSED"
+    PREVIEW_CHANGED = "PREVIEW_CHANGED"
+    WARNINGS = "WARNINGS"
+    BUSY = "BUSY"
 
 
 class BlockerCode(StrEnum):
@@ -181,3 +189,27 @@ class WrongStatus(UserError):  # noqa: N818
     def __init__(self, message: str, *path: str, status: TaskStatus) -> None:
         super().__init__(message, *path)
         self.status = status
+
+
+class KeyReused(UserError):  # noqa: N818
+    """The idempotency key was used with another request."""
+
+    code = ErrorCode.KEY_REUSED
+
+
+class PreviewChanged(UserError):  # noqa: N818
+    """Something would be different from the preview that was quoted."""
+
+    code = ErrorCode.PREVIEW_CHANGED
+
+
+class WarningsRefused(UserError):  # noqa: N818
+    """There are warnings, and the request says to refuse then."""
+
+    code = ErrorCode.WARNINGS
+
+
+class Busy(UserError):  # noqa: N818
+    """Somebody else is doing this just now; asking again will tell."""
+
+    code = ErrorCode.BUSY

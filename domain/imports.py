@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from domain import db, feed
 from domain.db import Connection
 from domain.errors import RecipientSummary
+from domain.pricing import PriceList
 from domain.recipient_file import Recipients
 from domain.schedule import OVERDUE_AFTER
 from domain.segments import Content
@@ -32,10 +35,22 @@ class NewTask:
     choice: Choice
     content: Content
     send_at: datetime
+    price_list: PriceList
+    """Kept with the task, so that its bill never changes under it."""
+    estimated_amount: Decimal
 
 
-async def insert_task(new: NewTask, recipients: Recipients, summary: RecipientSummary) -> int:
-    """Store the task, its numbers, its rejected rows and what dispatch needs; returns the task's id."""
+async def insert_task(
+    new: NewTask,
+    recipients: Recipients,
+    summary: RecipientSummary,
+    *,
+    also: Callable[[Connection, int], Awaitable[None]] | None = None,
+) -> int:
+    """Store the task, its numbers, its rejected rows and what dispatch needs; returns the task's id.
+
+    `also` runs in the same transaction, with the task's id.
+    """
     async with db.transaction() as conn:
         task_id = await _insert_task_row(conn, new, summary)
         await conn.copy_records_to_table(
@@ -47,6 +62,8 @@ async def insert_task(new: NewTask, recipients: Recipients, summary: RecipientSu
             columns=("task_id", "row", "reason", "value"),
         )
         await _insert_chunks(conn, task_id, summary.imported)
+        if also is not None:
+            await also(conn, task_id)
         await feed.announce(conn, new.account_id, task_id)
     return task_id
 
@@ -58,11 +75,11 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         INSERT INTO task (
             account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
             text, encoding, segments_per_message, send_at, deadline_at, created_at,
-            imported, invalid, duplicates, opted_out, sms_type, currency
+            imported, invalid, duplicates, opted_out, sms_type, currency, prices, estimated_amount
         ) VALUES (
             $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
             $9, $10, $11, $12, $12::timestamptz + $13, groupsms_now(),
-            $14, $15, $16, $17, $18, $19
+            $14, $15, $16, $17, $18, $19, $20, $21
         ) RETURNING id
         """,
         new.account_id,
@@ -84,6 +101,8 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         summary.opted_out,
         choice.template.type.value,
         new.currency,
+        json.dumps(new.price_list.to_json()),
+        new.estimated_amount,
     )
     return task_id
 

@@ -19,6 +19,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from domain.pricing import parse_prices
+
 PREFIX = "GROUPSMS_"
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
@@ -78,6 +80,10 @@ class Settings(BaseSettings):
     upload_limit: int = Field(
         default=16 * 1024 * 1024, ge=1024, description="a number of bytes, 1024 or more"
     )
+    prices: str = Field(
+        default="",
+        description='JSON such as {"CNY": {"CHINESE_MAINLAND": {"*": "0.045"}}}: see "Prices" in the README',
+    )
     graphiql: bool = Field(default=True, description="true or false")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
@@ -130,6 +136,12 @@ class Settings(BaseSettings):
     @classmethod
     def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(origin if origin == "*" else _origin(origin) for origin in origins)
+
+    @field_validator("prices")
+    @classmethod
+    def _prices_are_prices(cls, prices: str) -> str:
+        parse_prices(prices)
+        return prices
 
     @field_validator("public_url")
     @classmethod

@@ -5,7 +5,7 @@ Each step is safe to run on every machine at any time; the guarded statements it
 
 from __future__ import annotations
 
-from domain import db, dispatch, feed, receipts, tasks
+from domain import db, dispatch, feed, idempotency, kept_lists, receipts, tasks
 from domain.ports import Doorbell
 
 EMPTYING_BATCH = 10_000
@@ -35,6 +35,8 @@ async def tidy() -> None:
         await _empty(row["task_id"])
     await feed.forget_deletions(TOMBSTONE_DAYS)
     await receipts.forget_unmatched()
+    await idempotency.forget_expired()
+    await kept_lists.forget_expired()
 
 
 async def _empty(task_id: int) -> None:

@@ -1,46 +1,33 @@
-"""Making a task of what a user asks for: checked, its list read and cleaned, stored whole or not at all."""
+"""Making a task of what a user asks for: worked out, then stored whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import asyncio
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from domain import db, schedule, selection
+from domain import idempotency, task_orders
 from domain.access import Viewer
-from domain.errors import (
-    ErrorCode,
-    InvalidInput,
-    RecipientListError,
-    RecipientSummary,
-    Refused,
-    UserError,
-)
+from domain.db import Connection
+from domain.errors import PreviewChanged, RecipientSummary, WarningsRefused
+from domain.idempotency import HeldKey
 from domain.imports import NewTask, insert_task
 from domain.ports import Doorbell
-from domain.recipient_file import ReadLimits, RecipientFileError, Recipients, read_recipients
-from domain.segments import segment
-from domain.selection import Choice
-from domain.states import Region
-
-NAME_LENGTH = 64
-LIST_LIMIT = 10_000
-"""How many numbers a request may carry itself; more go into a file."""
+from domain.task_orders import Intake, PreparedTask, RecipientSource, TaskOrder
+from domain.task_warnings import TaskWarning, WarningCode
 
 
 @dataclass(frozen=True, slots=True)
-class TaskOrder:
-    """What a user asks for."""
+class Conditions:
+    """Under what conditions to create a task."""
 
-    name: str
-    application_id: int
-    signature_id: int | None
-    template_id: int
-    recipients: Path | Sequence[str]
-    """An uploaded file, or the numbers themselves."""
-    send_at: datetime | None
-    """None: at once."""
+    idempotency_key: str | None = None
+    preview_hash: str | None = None
+    """Refuse if a preview would now show anything else."""
+    refuse_on_warnings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,62 +36,111 @@ class Created:
 
     task_id: int
     recipients: RecipientSummary
+    warnings: tuple[TaskWarning, ...]
 
 
-async def create_task(viewer: Viewer, order: TaskOrder, limits: ReadLimits, doorbell: Doorbell) -> Created:
+async def create_task(
+    viewer: Viewer,
+    order: TaskOrder,
+    intake: Intake,
+    doorbell: Doorbell,
+    conditions: Conditions = Conditions(),
+) -> Created:
     """Read and clean the recipient list and store the task, all of it or nothing.
 
-    Raises `Refused` with everything that is wrong with the order, or `RecipientListError`.
+    Raises `Refused` with everything that is wrong with the order, `RecipientListError`, `PreviewChanged`,
+    `WarningsRefused`, or `KeyReused`.
     """
-    choice, send_at = await _check(viewer, order)
-    recipients = await _read(order.recipients, choice.application.region, limits)
-    summary = RecipientSummary(
-        imported=len(recipients.numbers), invalid=recipients.invalid, duplicates=recipients.duplicates
-    )
-    if not summary.imported:
-        raise RecipientListError(
-            summary.message, "recipients", code=ErrorCode.NO_VALID_NUMBERS, recipients=summary
-        )
-    content = segment(choice.text, choice.application.region)
-    new = NewTask(viewer.account_id, viewer.currency, order.name.strip(), choice, content, send_at)
-    task_id = await insert_task(new, recipients, summary)
+    if conditions.idempotency_key is None:
+        return await _create(viewer, order, intake, doorbell, conditions, None)
+    request_hash = await _request_hash(order, conditions)
+    async with idempotency.taken(viewer.account_id, conditions.idempotency_key, request_hash) as held:
+        if isinstance(held, HeldKey):
+            return await _create(viewer, order, intake, doorbell, conditions, held)
+        return _from_answer(held)
+
+
+async def _create(
+    viewer: Viewer,
+    order: TaskOrder,
+    intake: Intake,
+    doorbell: Doorbell,
+    conditions: Conditions,
+    key: HeldKey | None,
+) -> Created:
+    prepared = await task_orders.prepare(viewer, order, intake)
+    _check_conditions(prepared, conditions)
+
+    async def bind(conn: Connection, task_id: int) -> None:
+        if key is not None:
+            await key.bind(conn, _answer(_created(task_id, prepared)), prepared.send_at)
+
+    task_id = await insert_task(new_task(viewer, prepared), prepared.recipients, prepared.summary, also=bind)
     await doorbell.task_changed(viewer.account_id, task_id)
-    await doorbell.task_due(task_id, send_at)
-    return Created(task_id, summary)
+    await doorbell.task_due(task_id, prepared.send_at)
+    return _created(task_id, prepared)
 
 
-async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime]:
-    errors: list[UserError] = []
-    if not (1 <= len(order.name.strip()) <= NAME_LENGTH and db.can_hold(order.name)):
-        errors.append(InvalidInput(f"A task's name has 1 to {NAME_LENGTH} characters.", "name"))
-    if not isinstance(order.recipients, Path) and not 1 <= len(order.recipients) <= LIST_LIMIT:
-        errors.append(
-            InvalidInput(
-                f"Give 1 to {LIST_LIMIT:,} numbers here; upload a file for more.", "recipients", "numbers"
-            )
+def new_task(viewer: Viewer, prepared: PreparedTask) -> NewTask:
+    """What is stored of a prepared order."""
+    return NewTask(
+        account_id=viewer.account_id,
+        currency=viewer.currency,
+        name=prepared.name,
+        choice=prepared.choice,
+        content=prepared.content,
+        send_at=prepared.send_at,
+        price_list=prepared.price_list,
+        estimated_amount=prepared.estimate.amount,
+    )
+
+
+def _check_conditions(prepared: PreparedTask, conditions: Conditions) -> None:
+    if conditions.preview_hash is not None and conditions.preview_hash != prepared.hash():
+        raise PreviewChanged(
+            "Something would now be different from the preview. Look at a new one.", "previewHash"
         )
-    now: datetime = await db.fetchval("SELECT groupsms_now()")
-    send_at = now
-    try:
-        send_at = schedule.check_send_time(order.send_at, now, viewer.time_zone)
-    except UserError as error:
-        errors.append(error)
-    choice = None
-    try:
-        choice = await selection.choose(
-            viewer.account_id, order.application_id, order.signature_id, order.template_id
-        )
-        errors.extend(choice.refusals())
-    except Refused as error:
-        errors.extend(error.errors)
-    if errors or choice is None:
-        raise Refused(errors)
-    return choice, send_at
+    if conditions.refuse_on_warnings and prepared.warnings:
+        raise WarningsRefused(" ".join(warning.message for warning in prepared.warnings), "refuseOnWarnings")
 
 
-async def _read(source: Path | Sequence[str], region: Region, limits: ReadLimits) -> Recipients:
-    field = "file" if isinstance(source, Path) else "numbers"
-    try:
-        return await read_recipients(source, region=region, limits=limits)
-    except RecipientFileError as error:
-        raise RecipientListError(error.message, "recipients", field, code=ErrorCode(error.code)) from error
+def _created(task_id: int, prepared: PreparedTask) -> Created:
+    return Created(task_id, prepared.summary, prepared.warnings)
+
+
+def _answer(created: Created) -> dict[str, Any]:
+    return {
+        "task_id": created.task_id,
+        "recipients": asdict(created.recipients),
+        "warnings": [[warning.code.value, warning.message] for warning in created.warnings],
+    }
+
+
+def _from_answer(answer: dict[str, Any]) -> Created:
+    return Created(
+        answer["task_id"],
+        RecipientSummary(**answer["recipients"]),
+        tuple(TaskWarning(WarningCode(code), message) for code, message in answer["warnings"]),
+    )
+
+
+async def _request_hash(order: TaskOrder, conditions: Conditions) -> bytes:
+    """The same for the same request only, uploaded files by their content."""
+    parts = [
+        order.name,
+        order.application_id,
+        order.signature_id,
+        order.template_id,
+        order.send_at.isoformat() if order.send_at else None,
+        await _list_hash(order.recipients),
+        conditions.preview_hash,
+        conditions.refuse_on_warnings,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()
+
+
+async def _list_hash(source: RecipientSource) -> str:
+    if isinstance(source, Path):
+        content = await asyncio.to_thread(source.read_bytes)
+        return f"file {hashlib.sha256(content).hexdigest()}"
+    return f"{type(source).__name__} {source}"

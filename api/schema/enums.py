@@ -24,6 +24,7 @@ from domain.states import (
     TaskStatus,
 )
 from domain.task_reads import TaskOrderField
+from domain.task_warnings import WarningCode
 
 __all__ = [
     "BlockerCode",
@@ -43,6 +44,7 @@ __all__ = [
     "SmsType",
     "TaskOrderField",
     "TaskStatus",
+    "WarningCode",
 ]
 
 E = TypeVar("E", bound=Enum)
@@ -254,5 +256,20 @@ _explain(
         ErrorCode.SEND_TIME: "The time is in the past, or more than a month ahead.",
         ErrorCode.TOO_LATE: "The moment until which this was possible has passed.",
         ErrorCode.WRONG_STATUS: "The task's status does not allow it.",
+        ErrorCode.KEY_REUSED: "The idempotency key was used with another request.",
+        ErrorCode.PREVIEW_CHANGED: "Something would be different from the preview that was quoted.",
+        ErrorCode.WARNINGS: "There are warnings, and refuseOnWarnings is set.",
+        ErrorCode.BUSY: "Somebody else is doing this just now; asking again will tell.",
+    },
+)
+_explain(
+    WarningCode,
+    "What kind of thing is worth a second look.",
+    {
+        WarningCode.OUTSIDE_ADVISED_HOURS: "The time is outside 08:00 to 21:00.",
+        WarningCode.SENT_RECENTLY: "Most of these numbers got the same text in the last 7 days.",
+        WarningCode.UNICODE_FORCED: "A few characters force UCS-2, which makes more segments.",
+        WarningCode.LARGE_REJECTION: "More than a tenth of the rows are deleted.",
+        WarningCode.NO_PRICE: "A country has no price and counts as zero.",
     },
 )

@@ -10,6 +10,7 @@ from api.schema.mutations.create_signature import CreateSignaturePayload, create
 from api.schema.mutations.create_task import CreateTaskPayload, create_task
 from api.schema.mutations.create_template import CreateTemplatePayload, create_template
 from api.schema.mutations.delete_task import DeleteTaskPayload, delete_task
+from api.schema.mutations.preview_task import PreviewTaskPayload, preview_task
 from api.schema.mutations.review_signature import ReviewSignaturePayload, review_signature
 from api.schema.mutations.review_template import ReviewTemplatePayload, review_template
 from api.schema.mutations.set_template_active import SetTemplateActivePayload, set_template_active
@@ -26,6 +27,13 @@ class Mutation:
         description=(
             "Import a recipient list and send its numbers one text, now or at a set time. Needs the role "
             "SENDER."
+        ),
+    )
+    preview_task: PreviewTaskPayload = strawberry.mutation(
+        resolver=preview_task,
+        description=(
+            "Everything createTask would do and cost, without doing it. Keeps the recipient list for an "
+            "hour, so that createTask can do with its uploadId. Needs the role SENDER."
         ),
     )
     cancel_task: CancelTaskPayload = strawberry.mutation(

@@ -22,9 +22,8 @@ from domain.errors import (
     WrongStatus,
 )
 from domain.message_reads import MessageFilter
-from domain.recipient_file import ReadLimits
 from domain.states import CancelReason, Encoding, RowRejection, SendResult, TaskStatus
-from domain.task_creation import TaskOrder
+from domain.task_orders import TaskOrder
 from tests.integration.conftest import Travel
 from tests.integration.world import LONG_TEXT, Bell, Materials, World, mainland, phones
 
@@ -42,7 +41,7 @@ async def rows_left() -> int:
 
 
 async def create(world: World, order: TaskOrder) -> task_creation.Created:
-    return await task_creation.create_task(world.viewer, order, ReadLimits(), world.bell)
+    return await task_creation.create_task(world.viewer, order, world.intake, world.bell)
 
 
 # --- create -------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import gettempdir
 from uuid import uuid4
 
 from domain import access, db, dispatch, receipts, resources, task_creation, task_reads, tasks
@@ -15,7 +17,7 @@ from domain.dispatch import Claim, Settlement
 from domain.ports import Handover, Outcome, Receipt, ReceiptState, SegmentHandover
 from domain.recipient_file import ReadLimits
 from domain.states import SEND_RESULTS, TASK_TRANSITIONS, Region, Role, SmsType, TaskStatus
-from domain.task_creation import TaskOrder
+from domain.task_orders import Intake, TaskOrder
 from domain.task_reads import TaskView
 
 GATEWAY = "default"
@@ -61,6 +63,7 @@ class World:
     mainland: Materials
     international: Materials
     bell: Bell = field(default_factory=Bell)
+    intake: Intake = field(default_factory=lambda: Intake(ReadLimits(), {}, Path(gettempdir())))
     _seen: dict[int, TaskView] = field(default_factory=dict)
 
     @classmethod
@@ -81,7 +84,7 @@ class World:
         """Create a task of these numbers, or of so many, to be sent at once or some time from now."""
         now: datetime = await db.fetchval("SELECT groupsms_now()")
         order = self.order(numbers, materials=materials, send_at=now + after if after else None, name=name)
-        return (await task_creation.create_task(self.viewer, order, ReadLimits(), self.bell)).task_id
+        return (await task_creation.create_task(self.viewer, order, self.intake, self.bell)).task_id
 
     def order(
         self,

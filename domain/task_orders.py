@@ -1,0 +1,192 @@
+"""What a user asks for, checked and worked out: what previewTask shows, and createTask stores.
+
+Source: "What a task needs", "The recipient file" and "Money" in the guide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from domain import db, kept_lists, pricing, schedule, selection, task_warnings
+from domain.access import Viewer
+from domain.errors import (
+    ErrorCode,
+    InvalidInput,
+    RecipientListError,
+    RecipientSummary,
+    Refused,
+    UserError,
+)
+from domain.pricing import Estimate, PriceList, PriceTable
+from domain.recipient_file import ReadLimits, RecipientFileError, Recipients, read_recipients
+from domain.segments import Content, segment
+from domain.selection import Choice
+from domain.states import Region
+from domain.task_warnings import TaskWarning
+
+NAME_LENGTH = 64
+LIST_LIMIT = 10_000
+"""How many numbers a request may carry itself; more go into a file."""
+
+RecipientSource = Path | Sequence[str] | UUID
+"""An uploaded file, the numbers themselves, or a list kept by a preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """What a user asks for."""
+
+    name: str
+    application_id: int
+    signature_id: int | None
+    template_id: int
+    recipients: RecipientSource
+    send_at: datetime | None
+    """None: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What working out an order takes from its surroundings."""
+
+    limits: ReadLimits
+    prices: Mapping[str, PriceTable]
+    """By currency, ISO 4217."""
+    spool: Path
+    """Where lists that were kept lie while they are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """An order worked out: everything that a task of it would be."""
+
+    name: str
+    choice: Choice
+    content: Content
+    send_at: datetime
+    immediate: bool
+    recipients: Recipients
+    summary: RecipientSummary
+    price_list: PriceList
+    estimate: Estimate
+    warnings: tuple[TaskWarning, ...]
+
+    def hash(self) -> str:
+        """Differs whenever something that a preview shows does."""
+        choice = self.choice
+        shown = [
+            choice.application.id,
+            choice.signature.id if choice.signature else None,
+            choice.template.id,
+            choice.sender,
+            self.content.text,
+            len(self.content.segments),
+            None if self.immediate else self.send_at.isoformat(),
+            hashlib.sha256(self.recipients.numbers.tobytes()).hexdigest(),
+            [self.summary.invalid, self.summary.duplicates, self.summary.opted_out],
+            [
+                [country.calling_code, country.region, country.numbers, str(country.unit_price)]
+                for country in self.estimate.countries
+            ],
+            [warning.code.value for warning in self.warnings],
+        ]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedTask:
+    """Check an order and work it out, storing nothing.
+
+    Raises `Refused` with everything that is wrong with it, or `RecipientListError`.
+    """
+    choice, now, send_at = await _check(viewer, order)
+    region = choice.application.region
+    async with kept_lists.opened(viewer.account_id, order.recipients, intake.spool) as source:
+        recipients = await _read(source, region, intake.limits)
+    summary = RecipientSummary(
+        imported=len(recipients.numbers), invalid=recipients.invalid, duplicates=recipients.duplicates
+    )
+    if not summary.imported:
+        raise RecipientListError(
+            summary.message, "recipients", code=ErrorCode.NO_VALID_NUMBERS, recipients=summary
+        )
+    content = segment(choice.text, region)
+    price_list = _price_list(viewer, choice, intake.prices)
+    estimate = await asyncio.to_thread(
+        pricing.estimate, price_list, region, recipients.numbers, len(content.segments)
+    )
+    warnings = await task_warnings.of_order(
+        viewer, choice, content, send_at, recipients.numbers, summary, estimate
+    )
+    return PreparedTask(
+        name=order.name.strip(),
+        choice=choice,
+        content=content,
+        send_at=send_at,
+        immediate=send_at == now,
+        recipients=recipients,
+        summary=summary,
+        price_list=price_list,
+        estimate=estimate,
+        warnings=tuple(warnings),
+    )
+
+
+async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime, datetime]:
+    """The choice, the time now, and the time to send at."""
+    errors = [*name_errors(order.name), *_list_errors(order.recipients)]
+    now: datetime = await db.fetchval("SELECT groupsms_now()")
+    send_at = now
+    try:
+        send_at = schedule.check_send_time(order.send_at, now, viewer.time_zone)
+    except UserError as error:
+        errors.append(error)
+    choice = None
+    try:
+        choice = await selection.choose(
+            viewer.account_id, order.application_id, order.signature_id, order.template_id
+        )
+        errors.extend(choice.refusals())
+    except Refused as error:
+        errors.extend(error.errors)
+    if errors or choice is None:
+        raise Refused(errors)
+    return choice, now, send_at
+
+
+def name_errors(name: str) -> list[UserError]:
+    """What is wrong with a task's name."""
+    if 1 <= len(name.strip()) <= NAME_LENGTH and db.can_hold(name):
+        return []
+    return [InvalidInput(f"A task's name has 1 to {NAME_LENGTH} characters.", "name")]
+
+
+def _list_errors(source: RecipientSource) -> list[UserError]:
+    if isinstance(source, (Path, UUID)) or 1 <= len(source) <= LIST_LIMIT:
+        return []
+    return [
+        InvalidInput(
+            f"Give 1 to {LIST_LIMIT:,} numbers here; upload a file for more.", "recipients", "numbers"
+        )
+    ]
+
+
+async def _read(source: Path | Sequence[str], region: Region, limits: ReadLimits) -> Recipients:
+    field = "file" if isinstance(source, Path) else "numbers"
+    try:
+        return await read_recipients(source, region=region, limits=limits)
+    except RecipientFileError as error:
+        raise RecipientListError(error.message, "recipients", field, code=ErrorCode(error.code)) from error
+
+
+def _price_list(viewer: Viewer, choice: Choice, prices: Mapping[str, PriceTable]) -> PriceList:
+    table = prices.get(viewer.currency)
+    if table is None:
+        return PriceList({})
+    return table.price_list(choice.application.region, choice.template.type)
