@@ -232,6 +232,7 @@ async def choose(account_id: int, application_id: int, signature_id: int | None,
                 associated=template_associated,
                 signature=signature,
                 signature_of_template=template.signature,
+                any_signature=signature is None,
             )
         ),
     )

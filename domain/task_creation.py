@@ -53,8 +53,8 @@ async def create_task(
     """
     if conditions.idempotency_key is None:
         return await _create(viewer, order, intake, doorbell, conditions, None)
-    request_hash = await _request_hash(order, conditions)
-    async with idempotency.taken(viewer.account_id, conditions.idempotency_key, request_hash) as held:
+    asked = await request_hash(order, conditions)
+    async with idempotency.taken(viewer.account_id, conditions.idempotency_key, asked) as held:
         if isinstance(held, HeldKey):
             return await _create(viewer, order, intake, doorbell, conditions, held)
         return _from_answer(held)
@@ -124,7 +124,7 @@ def _from_answer(answer: dict[str, Any]) -> Created:
     )
 
 
-async def _request_hash(order: TaskOrder, conditions: Conditions) -> bytes:
+async def request_hash(order: TaskOrder, conditions: Conditions) -> bytes:
     """The same for the same request only, uploaded files by their content."""
     parts = [
         order.name,
