@@ -3,9 +3,12 @@
 A hostile workbook can make a parser allocate until the process is aborted, so it is this process that dies,
 at limits it sets itself. It also ends with its parent: standard input is a pipe that closes then.
 
+On standard input come the account's opted-out numbers in ascending order, as many as REQUEST says, as
+integers of 8 octets.
+
 The answer, on standard output, begins with a line of JSON. Either {"error": class, "details": [...]}, or
-{"numbers": n, "duplicates": d}, then n integers of 8 octets, then lines of JSON, each a list of
-[row, value, reason].
+{"numbers": n, "duplicates": d, "opted_out": o}, then n integers of 8 octets, then lines of JSON, each a list
+of [row, value, reason].
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import resource
 import signal
 import sys
 import threading
+from array import array
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +32,7 @@ from domain.states import Region
 _ROWS_A_LINE = 1000
 
 
-def read(path: Path, region: Region, most: int) -> Recipients:
+def read(path: Path, region: Region | None, most: int, opted_out: array[int] | None = None) -> Recipients:
     """Read a recipient file in this process, whatever that takes.
 
     Raises:
@@ -36,7 +40,7 @@ def read(path: Path, region: Region, most: int) -> Recipients:
     """
     source = workbook.cells if detect(path) is Format.WORKBOOK else delimited.cells
     try:
-        recipients = collect(source(path), region, most=most, header=True)
+        recipients = collect(source(path), region, most=most, header=True, opted_out=opted_out)
     except MemoryError as error:
         raise TooDemanding from error
     except BaseException as error:
@@ -51,10 +55,12 @@ def read(path: Path, region: Region, most: int) -> Recipients:
 def _main() -> None:
     request = json.loads(sys.argv[1])
     _bound(request["memory"], request["cpu_seconds"], request["seconds"])
+    opted_out = _numbers(request["opted_out"])
     _end_with_parent()
+    region = Region(request["region"]) if request["region"] else None
     answer = sys.stdout.buffer
     try:
-        recipients = read(Path(request["path"]), Region(request["region"]), request["most"])
+        recipients = read(Path(request["path"]), region, request["most"], opted_out)
     except RecipientFileError as error:
         _write_line(answer, {"error": type(error).__name__, "details": error.details})
     else:
@@ -77,6 +83,14 @@ def _lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
+def _numbers(count: int) -> array[int] | None:
+    if not count:
+        return None
+    numbers = array("q")
+    numbers.fromfile(sys.stdin.buffer, count)
+    return numbers
+
+
 def _end_with_parent() -> None:
     def wait() -> None:
         os.read(0, 1)
@@ -87,7 +101,12 @@ def _end_with_parent() -> None:
 
 
 def _write(answer: BinaryIO, recipients: Recipients) -> None:
-    _write_line(answer, {"numbers": recipients.imported, "duplicates": recipients.duplicates})
+    head = {
+        "numbers": recipients.imported,
+        "duplicates": recipients.duplicates,
+        "opted_out": recipients.opted_out,
+    }
+    _write_line(answer, head)
     recipients.numbers.tofile(answer)
     rejected = recipients.rejected
     for begin in range(0, len(rejected), _ROWS_A_LINE):

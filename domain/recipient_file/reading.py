@@ -12,6 +12,7 @@ import sys
 from array import array
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -44,9 +45,16 @@ class ReadLimits:
 
 
 async def read_recipients(
-    source: Path | Sequence[str], *, region: Region, limits: ReadLimits | None = None
+    source: Path | Sequence[str],
+    *,
+    region: Region | None,
+    limits: ReadLimits | None = None,
+    opted_out: array[int] | None = None,
 ) -> Recipients:
     """Read, normalise and de-duplicate a recipient list: a file, or the numbers of a request.
+
+    Without a `region`, what an application of either could send to is taken. Rows with a number of
+    `opted_out`, which is in ascending order, are deleted.
 
     A file is read in a child process under `limits`, killed when this is cancelled. In a list every element
     is a row, the first is row 1, and there is no header. A result without numbers is the caller's to judge.
@@ -57,11 +65,14 @@ async def read_recipients(
     limits = limits or ReadLimits()
     if not isinstance(source, Path):
         rows = enumerate(source, start=1)
-        return await asyncio.to_thread(collect, rows, region, most=limits.numbers, header=False)
-    process = await _start(source, region, limits)
+        return await asyncio.to_thread(
+            collect, rows, region, most=limits.numbers, header=False, opted_out=opted_out
+        )
+    opted_out = array("q") if opted_out is None else opted_out
+    process = await _start(source, region, limits, len(opted_out))
     try:
         async with asyncio.timeout(limits.seconds):
-            answer, complaint = await _output(process)
+            answer, complaint = await _talk(process, opted_out)
     except TimeoutError:
         raise TooDemanding from None
     finally:
@@ -71,7 +82,7 @@ async def read_recipients(
     return await asyncio.to_thread(_decode, process.returncode, answer, complaint)
 
 
-async def _start(path: Path, region: Region, limits: ReadLimits) -> Process:
+async def _start(path: Path, region: Region | None, limits: ReadLimits, opted_out: int) -> Process:
     request = {
         "path": str(path),
         "region": region,
@@ -79,6 +90,7 @@ async def _start(path: Path, region: Region, limits: ReadLimits) -> Process:
         "memory": limits.memory,
         "cpu_seconds": limits.cpu_seconds,
         "seconds": limits.seconds,
+        "opted_out": opted_out,
     }
     # Secrets in our environment are no business of a parser of strangers' files. One arena, because each
     # reserves address space; -P, so that nothing in the current directory is imported.
@@ -92,11 +104,22 @@ async def _start(path: Path, region: Region, limits: ReadLimits) -> Process:
     )
 
 
-async def _output(process: Process) -> tuple[bytes, bytes]:
+async def _talk(process: Process, opted_out: array[int]) -> tuple[bytes, bytes]:
+    """Tell the child which numbers opted out, and take what it answers and what it complains of."""
     assert process.stdout is not None
     assert process.stderr is not None
-    answer, complaint, _ = await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
+    _, answer, complaint, _ = await asyncio.gather(
+        _tell(process, opted_out), process.stdout.read(), process.stderr.read(), process.wait()
+    )
     return answer, complaint
+
+
+async def _tell(process: Process, opted_out: array[int]) -> None:
+    assert process.stdin is not None
+    # If the child dies before it has read them, how it ended says more than the broken pipe.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(opted_out.tobytes())
+        await process.stdin.drain()
 
 
 def _decode(returncode: int | None, answer: bytes, complaint: bytes) -> Recipients:
@@ -114,7 +137,7 @@ def _decode(returncode: int | None, answer: bytes, complaint: bytes) -> Recipien
         for line in stream
         for row, value, reason in json.loads(line)
     ]
-    return Recipients(numbers, rejected, head["duplicates"])
+    return Recipients(numbers, rejected, head["duplicates"], head["opted_out"])
 
 
 def _explain(returncode: int | None, complaint: bytes) -> NoReturn:

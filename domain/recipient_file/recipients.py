@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, time, timedelta
+from functools import partial
 
 from domain.numbers import e164, is_blank
 from domain.recipient_file.errors import TooManyNumbers
@@ -34,13 +36,14 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """A recipient list, read. rows = imported + invalid + duplicates."""
+    """A recipient list, read. rows = imported + invalid + duplicates + opted_out."""
 
     numbers: array[int]
     """E.164 digits as integers (type code "q"), each once, in the order of their first occurrence."""
     rejected: list[RejectedRow]
-    """In the order of the rows; duplicates are among them."""
+    """In the order of the rows; duplicates and opted-out numbers are among them."""
     duplicates: int
+    opted_out: int = 0
 
     @property
     def imported(self) -> int:
@@ -49,8 +52,8 @@ class Recipients:
 
     @property
     def invalid(self) -> int:
-        """Rows deleted for another reason than being duplicates."""
-        return len(self.rejected) - self.duplicates
+        """Rows deleted because they hold no number that can be used."""
+        return len(self.rejected) - self.duplicates - self.opted_out
 
     @property
     def rows(self) -> int:
@@ -58,8 +61,19 @@ class Recipients:
         return len(self.numbers) + len(self.rejected)
 
 
-def collect(cells: Iterable[tuple[int, Cell]], region: Region, *, most: int, header: bool) -> Recipients:
+def collect(
+    cells: Iterable[tuple[int, Cell]],
+    region: Region | None,
+    *,
+    most: int,
+    header: bool,
+    opted_out: array[int] | None = None,
+) -> Recipients:
     """Normalise the cells, given with their row numbers, and delete invalid ones and duplicates.
+
+    Without a `region`, what an application of either could send to is taken. Numbers of `opted_out`, which is
+    in ascending order, are deleted too; each of their rows is OPTED_OUT, the second of the same number as
+    well: mending the duplicate would not help.
 
     With `header`, a first row that is text with fewer than five digits and no number is taken for a heading:
     "Phone", "手机号码", "Mobile 1", "-". More digits, as in "1380013800x", make it a broken number.
@@ -70,18 +84,23 @@ def collect(cells: Iterable[tuple[int, Cell]], region: Region, *, most: int, hea
     numbers = array("q")
     rejected: list[RejectedRow] = []
     seen: set[int] = set()
-    duplicates = 0
+    duplicates = listed = 0
+    read = _of_either_region if region is None else partial(e164, region=region)
     for row, cell in cells:
-        number = e164(cell, region) if type(cell) is str else _of_value(cell, region)
+        number = read(cell) if type(cell) is str else _of_value(cell, read)
         if not isinstance(number, RowRejection):
-            if number not in seen:
+            if opted_out is not None and _is_in(opted_out, number):
+                listed += 1
+                reason = RowRejection.OPTED_OUT
+            elif number not in seen:
                 seen.add(number)
                 numbers.append(number)
                 if len(numbers) + len(rejected) > most:
                     raise TooManyNumbers(most)
                 continue
-            duplicates += 1
-            reason = RowRejection.DUPLICATE
+            else:
+                duplicates += 1
+                reason = RowRejection.DUPLICATE
         elif number is not RowRejection.NOT_A_NUMBER or type(cell) is not str:
             reason = number
         elif is_blank(cell) or (header and not numbers and not rejected and _is_heading(cell)):
@@ -92,19 +111,29 @@ def collect(cells: Iterable[tuple[int, Cell]], region: Region, *, most: int, hea
         rejected.append(RejectedRow(row, _as_found(cell), reason))
         if len(numbers) + len(rejected) > most:
             raise TooManyNumbers(most)
-    return Recipients(numbers, rejected, duplicates)
+    return Recipients(numbers, rejected, duplicates, listed)
+
+
+def _is_in(ascending: array[int], number: int) -> bool:
+    place = bisect_left(ascending, number)
+    return place < len(ascending) and ascending[place] == number
+
+
+def _of_either_region(text: str) -> int | RowRejection:
+    number = e164(text, Region.CHINESE_MAINLAND)
+    return e164(text, Region.INTERNATIONAL) if isinstance(number, RowRejection) else number
 
 
 def _is_heading(text: str) -> bool:
     return sum(map(str.isdecimal, text)) < _FEW_DIGITS
 
 
-def _of_value(cell: Cell, region: Region) -> int | RowRejection:
+def _of_value(cell: Cell, read: Callable[[str], int | RowRejection]) -> int | RowRejection:
     if type(cell) is not float:
         return RowRejection.NOT_A_NUMBER
     if not cell.is_integer():
         return RowRejection.LOST_DIGITS
-    return e164(str(int(cell)), region)
+    return read(str(int(cell)))
 
 
 def _as_found(cell: Cell) -> str:
