@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain import db
+from domain.billing import Tariff, tariff
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Handover, Outcome
 from domain.segments import Content, segment
-from domain.states import HANDOVER_STATES, SEND_RESULTS, HandoverState, Region, SendResult
+from domain.states import HANDOVER_STATES, SEND_RESULTS, HandoverState, Region, SendResult, SmsType
 
 LEASE = timedelta(seconds=30)
 """How long a claimed chunk belongs to a worker that says nothing more."""
@@ -39,10 +40,15 @@ class Claim:
     """This claim's alone."""
     content: Content
     sender: str
+    tariff: Tariff
     numbers: dict[int, str]
     """Still to be sent: E.164 with plus, by position, in the order to be sent."""
     marked: int
     """Its high-water mark when it was claimed."""
+    is_promotion: bool
+    """Each number is to be sent only in its hours; see `domain.sending_hours`."""
+    claimed_at: datetime
+    """The database's clock at the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,16 @@ class Settlement:
 
 
 async def waiting_tasks(gateway: str) -> list[int]:
-    """The running tasks of a gateway that have chunks nobody holds, oldest first."""
+    """The running tasks of a gateway that have chunks nobody holds and that may be sent now, oldest first."""
     rows = await db.fetch(
         """
         SELECT id FROM task
         WHERE gateway = $1 AND status = 'SENDING' AND deadline_at > groupsms_now()
-          AND EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state = 0)
+          AND EXISTS (
+              SELECT FROM chunk
+              WHERE task_id = task.id AND state = 0
+                AND (wait_until IS NULL OR wait_until <= groupsms_now())
+          )
         ORDER BY id
         """,
         gateway,
@@ -80,13 +90,15 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
             SELECT c.task_id, c.index
             FROM chunk c JOIN task t ON t.id = c.task_id
             WHERE c.task_id = $1 AND c.state = 0 AND t.status = 'SENDING' AND t.deadline_at > groupsms_now()
+              AND (c.wait_until IS NULL OR c.wait_until <= groupsms_now())
             ORDER BY c.index LIMIT 1
             FOR NO KEY UPDATE OF c SKIP LOCKED
         )
-        UPDATE chunk SET state = 1, owner = $2, lease_until = groupsms_now() + $3
+        UPDATE chunk SET state = 1, owner = $2, lease_until = groupsms_now() + $3, wait_until = NULL
         FROM free JOIN task ON task.id = free.task_id
         WHERE chunk.task_id = free.task_id AND chunk.index = free.index
-        RETURNING chunk.index, last, marked, returned, text, region, sender
+        RETURNING chunk.index, last, marked, returned, text, region, sender, sms_type, prices,
+                  groupsms_now() AS claimed_at
         """,
         task_id,
         owner,
@@ -111,25 +123,29 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
         owner=owner,
         content=segment(chunk["text"], Region(chunk["region"])),
         sender=chunk["sender"],
+        tariff=tariff(chunk["region"], chunk["prices"]),
         numbers={row["position"]: f"+{row['number']}" for row in numbers},
         marked=chunk["marked"],
+        is_promotion=SmsType(chunk["sms_type"]) is SmsType.PROMOTION,
+        claimed_at=chunk["claimed_at"],
     )
 
 
-async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
+async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> datetime | None:
     """Record, before they go on the wire, that messages up to `marked` may reach the gateway.
 
-    `returned` are those below that are known not to have reached it. Extends the lease. Returns False, and
-    then nothing may be sent, if the lease is lost, the task is not running, or its deadline has passed.
+    `returned` are those below that are known not to have reached it. Extends the lease. Returns the
+    database's time; or None, and then nothing may be sent, if the lease is lost, the task is not running, or
+    its deadline has passed.
     """
-    row = await db.fetchval(
+    marked_at: datetime | None = await db.fetchval(
         """
         UPDATE chunk SET marked = $4, returned = $5, lease_until = groupsms_now() + $6
         FROM task
         WHERE chunk.task_id = $1 AND chunk.index = $2 AND chunk.owner = $3 AND chunk.state = 1
           AND chunk.lease_until > groupsms_now()
           AND task.id = $1 AND task.status = 'SENDING' AND task.deadline_at > groupsms_now()
-        RETURNING chunk.index
+        RETURNING groupsms_now()
         """,
         claim.task_id,
         claim.index,
@@ -138,17 +154,17 @@ async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
         list(returned),
         LEASE,
     )
-    return row is not None
+    return marked_at
 
 
 async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) -> bool:
-    """Record what the gateway answered, with the counters, in one statement; extends the lease.
+    """Record what the gateway answered, with counters and charges, in one statement; extends the lease.
 
     Returns False, having written nothing, if the lease is lost. Settling twice is the same as once. Outcomes
     NOT_HANDED_OVER are not settled: they are sent again or given back.
     """
     results, handovers, errors = _judge(settlements)
-    segments = _segment_columns(settlements)
+    segments = _segment_columns(settlements, claim.tariff)
     row = await db.fetchval(
         _SETTLE,
         claim.task_id,
@@ -159,12 +175,15 @@ async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) ->
         results,
         handovers,
         errors,
+        [claim.tariff.unit_price(s.number[1:]) for s in settlements],
         *segments,
         shard % COUNTER_SHARDS,
     )
     return row is not None
 
 
+# The charges and failures of a shard are written by whoever holds its counter, so that nobody deadlocks. Only
+# segments that this very statement stores are charged.
 _SETTLE = """
 WITH lease AS (
     UPDATE chunk SET lease_until = groupsms_now() + $4
@@ -172,29 +191,51 @@ WITH lease AS (
     WHERE chunk.task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
       AND task.id = $1
     RETURNING task.gateway
+), answer AS (
+    SELECT * FROM unnest($5::int[], $6::smallint[], $7::smallint[], $8::text[], $9::numeric[])
+        AS s (position, result, handover, error_code, unit_price)
 ), settled AS (
     UPDATE message m SET result = s.result, handover = s.handover, error_code = s.error_code
-    FROM unnest($5::int[], $6::smallint[], $7::smallint[], $8::text[])
-        AS s (position, result, handover, error_code), lease
+    FROM answer s, lease
     WHERE m.task_id = $1 AND m.position = s.position AND m.result = 0
-    RETURNING m.result, m.handover
+    RETURNING m.result, m.handover, m.error_code
 ), recorded AS (
     INSERT INTO segment (task_id, position, index, number, gateway, gateway_message_id, submitted_at, result,
-                         error_code)
+                         error_code, charged)
     SELECT $1, s.position, s.index, s.number, lease.gateway, s.gateway_message_id, groupsms_now(), s.result,
-           s.error_code
-    FROM unnest($9::int[], $10::smallint[], $11::bigint[], $12::text[], $13::smallint[], $14::text[])
-        AS s (position, index, number, gateway_message_id, result, error_code), lease
+           s.error_code, s.charged
+    FROM unnest($10::int[], $11::smallint[], $12::bigint[], $13::text[], $14::smallint[], $15::text[],
+                $16::bool[])
+        AS s (position, index, number, gateway_message_id, result, error_code, charged), lease
     ON CONFLICT DO NOTHING
+    RETURNING position, charged
+), counted AS (
+    UPDATE task_counter SET
+        revision = revision + 1,
+        unknown = unknown + (SELECT count(*) FROM settled WHERE result = 1),
+        in_doubt = in_doubt + (SELECT count(*) FROM settled WHERE handover = 2),
+        failed = failed + (SELECT count(*) FROM settled WHERE result = 3)
+    FROM lease
+    WHERE task_id = $1 AND shard = $17
+    RETURNING task_id, shard
+), charge AS (
+    INSERT INTO task_charge (task_id, shard, unit_price, segments)
+    SELECT c.task_id, c.shard, a.unit_price, count(*)
+    FROM counted c CROSS JOIN recorded r JOIN answer a USING (position)
+    WHERE r.charged
+    GROUP BY 1, 2, 3
+    ON CONFLICT (task_id, shard, unit_price)
+        DO UPDATE SET segments = task_charge.segments + excluded.segments
+), failure AS (
+    INSERT INTO task_failure (task_id, shard, error_code, messages)
+    SELECT c.task_id, c.shard, coalesce(s.error_code, ''), count(*)
+    FROM counted c CROSS JOIN settled s
+    WHERE s.result = 3
+    GROUP BY 1, 2, 3
+    ON CONFLICT (task_id, shard, error_code)
+        DO UPDATE SET messages = task_failure.messages + excluded.messages
 )
-UPDATE task_counter SET
-    revision = revision + 1,
-    unknown = unknown + (SELECT count(*) FROM settled WHERE result = 1),
-    in_doubt = in_doubt + (SELECT count(*) FROM settled WHERE handover = 2),
-    failed = failed + (SELECT count(*) FROM settled WHERE result = 3)
-FROM lease
-WHERE task_id = $1 AND shard = $15
-RETURNING task_id
+SELECT task_id FROM counted
 """
 
 
@@ -215,10 +256,9 @@ def _judge(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], lis
     return results, handovers, errors
 
 
-def _segment_columns(
-    settlements: Sequence[Settlement],
-) -> tuple[list[int], list[int], list[int], list[str | None], list[int], list[str | None]]:
-    rows = [
+def _segment_columns(settlements: Sequence[Settlement], tariff: Tariff) -> list[list[object]]:
+    """Position, index, number, gateway's id, result, error code, whether charged: a list for each."""
+    rows: list[tuple[object, ...]] = [
         (
             settlement.position,
             index,
@@ -226,18 +266,12 @@ def _segment_columns(
             part.gateway_message_id,
             _FAILED if part.error_code else _UNKNOWN,
             part.error_code,
+            tariff.charges_handover(settlement.handover.outcome, part),
         )
         for settlement in settlements
         for index, part in enumerate(settlement.handover.segments, start=1)
     ]
-    return (
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        [row[2] for row in rows],
-        [row[3] for row in rows],
-        [row[4] for row in rows],
-        [row[5] for row in rows],
-    )
+    return [[row[column] for row in rows] for column in range(7)]
 
 
 async def finish(claim: Claim) -> bool:
@@ -255,15 +289,19 @@ async def finish(claim: Claim) -> bool:
     return row is not None
 
 
-async def release(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
+async def release(
+    claim: Claim, marked: int, returned: Sequence[int], wait_until: datetime | None = None
+) -> bool:
     """Give a chunk back with nothing of it in flight; returns False if the lease is lost.
 
     `marked` is the last mark the worker knows to be stored: a later one may have been committed without its
-    knowing, but nothing was sent then. `returned` are those up to it that never got through.
+    knowing, but nothing was sent then. `returned` are those up to it that never got through. Nobody claims
+    the chunk before `wait_until`.
     """
     row = await db.fetchval(
         """
-        UPDATE chunk SET state = 0, owner = NULL, lease_until = NULL, marked = $4, returned = $5
+        UPDATE chunk
+        SET state = 0, owner = NULL, lease_until = NULL, marked = $4, returned = $5, wait_until = $6
         WHERE task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
         RETURNING index
         """,
@@ -272,6 +310,7 @@ async def release(claim: Claim, marked: int, returned: Sequence[int]) -> bool:
         claim.owner,
         marked,
         list(returned),
+        wait_until,
     )
     return row is not None
 

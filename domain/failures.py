@@ -52,24 +52,24 @@ class Failure:
     """Whether the same message may get through later."""
 
 
-PLATFORM_CODE = r"^E[0-9]{6}$"
-"""A refusal by the gateway's own platform, which is free; a regular expression that PostgreSQL reads too."""
-
-
 def explain(code: str, region: Region) -> Failure:
-    """What `code` means for an application of this region; an unknown code is OTHER, and says so.
-
-    A failed message to the Chinese mainland is never charged; an international one is, once the gateway has
-    accepted it.
-    """
+    """What `code` means for an application of this region; an unknown code is OTHER, and says so."""
     meaning = _meaning(code) or _UNKNOWN
     return Failure(
         code=code,
         cause=meaning.cause,
         advice=meaning.advice,
-        billed=region is Region.INTERNATIONAL and not _was_refused(code),
+        billed=is_billed(code, region),
         may_pass=meaning.may_pass,
     )
+
+
+def is_billed(code: str, region: Region) -> bool:
+    """Whether a segment that failed with `code` is charged by the rule of this region.
+
+    One to the Chinese mainland never is; an international one is, once the gateway has accepted it.
+    """
+    return region is Region.INTERNATIONAL and not _was_refused(code)
 
 
 def receipt_code(status: str, error_code: str | None) -> str:
@@ -329,7 +329,7 @@ _VENDORS_STATUSES = range(0x400, 0x500)
 _STATUS = re.compile(r"0X([0-9A-F]{1,8})")
 _FAMILY = re.compile(r"([A-Z]{2}): *(\d{1,6})(?:_\d+)?|([A-Z]{2})(\d{4,6})")
 _STATE_AND_ERROR = re.compile(r"(\S+?)(?: ERR:|\*)(.+)")
-_PLATFORM = re.compile(PLATFORM_CODE)
+_PLATFORM = re.compile(r"E[0-9]{6}")
 
 
 @lru_cache(maxsize=4096)
@@ -339,7 +339,7 @@ def _meaning(code: str) -> _Meaning | None:
         return meaning
     if status := _STATUS.fullmatch(plain):
         return _meaning_of_status(int(status[1], 16))
-    if _PLATFORM.match(plain):
+    if _PLATFORM.fullmatch(plain):
         return _SET_UP
     if family := _FAMILY.fullmatch(plain):
         return _meaning_in_family(family[1] or family[3], int(family[2] or family[4]))
@@ -360,4 +360,4 @@ def _meaning_in_family(letters: str, number: int) -> _Meaning | None:
 def _was_refused(code: str) -> bool:
     """Whether the gateway never took it."""
     plain = code.strip().upper()
-    return bool(_STATUS.fullmatch(plain) or _PLATFORM.match(plain))
+    return bool(_STATUS.fullmatch(plain) or _PLATFORM.fullmatch(plain))

@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+import asyncpg
+
 from domain import db
+from domain.billing import Tariff, tariff
 from domain.failures import receipt_code
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Receipt, ReceiptState
+from domain.states import SEND_RESULTS, SendResult
 
 KEPT_FOR = timedelta(days=7)
 """How long a receipt that fits nothing is kept."""
@@ -87,7 +91,8 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
         # Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock.
         matched = await conn.fetch(
             f"""
-            SELECT r.id, s.task_id, s.position, s.index, r.state, r.received_at, r.status, r.error_code
+            SELECT r.id, s.task_id, s.position, s.index, s.number, s.charged,
+                   r.state, r.received_at, r.status, r.error_code
             FROM receipt_inbox r
             JOIN segment s USING (gateway_message_id, gateway, number)
             JOIN message m USING (task_id, position)
@@ -113,44 +118,64 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
         final = [row for row in matched if row["id"] in mine and _STATES[row["state"]] is not _NOT_FINAL]
         if not final:
             return set()
-        await conn.execute(
+        # Whoever holds a counter may write the charges and failures of its shard.
+        tasks = await conn.fetch(
             """
-            SELECT FROM task_counter WHERE task_id = ANY($1::bigint[]) AND shard = $2
-            ORDER BY task_id FOR NO KEY UPDATE
+            SELECT task.id, task.region, task.prices
+            FROM task_counter c JOIN task ON task.id = c.task_id
+            WHERE c.task_id = ANY($1::bigint[]) AND c.shard = $2
+            ORDER BY c.task_id FOR NO KEY UPDATE OF c
             """,
             [row["task_id"] for row in final],
             shard % COUNTER_SHARDS,
         )
+        tariffs = {task["id"]: tariff(task["region"], task["prices"]) for task in tasks}
+        verdicts = [_verdict(row, tariffs[row["task_id"]]) for row in final]
         changed = await conn.fetch(
             _APPLY,
-            [row["task_id"] for row in final],
-            [row["position"] for row in final],
-            [row["index"] for row in final],
-            [_RESULT[_STATES[row["state"]]] for row in final],
-            [row["received_at"] for row in final],
-            [receipt_code(row["status"], row["error_code"]) for row in final],
+            *([verdict[column] for verdict in verdicts] for column in range(9)),
             shard % COUNTER_SHARDS,
         )
         return {row["task_id"] for row in changed}
 
 
+def _verdict(row: asyncpg.Record, tariff: Tariff) -> tuple[object, ...]:
+    """What a final receipt makes of its segment, if it is the first of it: the columns of `_APPLY`."""
+    code = receipt_code(row["status"], row["error_code"])
+    result = _RESULT[_STATES[row["state"]]]
+    charged = tariff.charges_result(result, code)
+    return (
+        row["task_id"],
+        row["position"],
+        row["index"],
+        SEND_RESULTS.index(result),
+        row["received_at"],
+        code,
+        charged,
+        int(charged) - int(row["charged"]),
+        tariff.unit_price(str(row["number"])),
+    )
+
+
 _NOT_FINAL = ReceiptState.NOT_FINAL
-_RESULT = {ReceiptState.DELIVERED: 2, ReceiptState.FAILED: 3}
+_RESULT = {ReceiptState.DELIVERED: SendResult.DELIVERED, ReceiptState.FAILED: SendResult.FAILED}
 
 # The first final receipt of a segment counts; a message is delivered when all its segments are, and failed
 # when one is. Only UNKNOWN messages move.
 _APPLY = """
 WITH receipt AS (
     SELECT DISTINCT ON (task_id, position, index) *
-    FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::smallint[], $5::timestamptz[], $6::text[])
-        WITH ORDINALITY AS r (task_id, position, index, result, received_at, error_code, arrival)
+    FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::smallint[], $5::timestamptz[], $6::text[],
+                $7::bool[], $8::int[], $9::numeric[])
+        WITH ORDINALITY AS r (task_id, position, index, result, received_at, error_code, charged, charge,
+                              unit_price, arrival)
     ORDER BY task_id, position, index, arrival
 ), moved AS (
     UPDATE segment s SET result = r.result, received_at = r.received_at,
-                         error_code = CASE WHEN r.result = 3 THEN r.error_code END
+                         error_code = CASE WHEN r.result = 3 THEN r.error_code END, charged = r.charged
     FROM receipt r
     WHERE s.task_id = r.task_id AND s.position = r.position AND s.index = r.index AND s.result = 1
-    RETURNING s.task_id, s.position, s.index, s.result, s.received_at, s.error_code
+    RETURNING s.task_id, s.position, s.index, s.result, s.received_at, s.error_code, r.charge, r.unit_price
 ), outcome AS (
     SELECT task_id, position, max(result) AS worst, bool_and(result = 2) AS delivered,
            max(received_at) AS received_at, min(error_code) AS error_code
@@ -173,7 +198,7 @@ WITH receipt AS (
     FROM outcome o
     JOIN message before ON before.task_id = o.task_id AND before.position = o.position
     WHERE m.task_id = o.task_id AND m.position = o.position AND m.result = 1 AND (o.worst = 3 OR o.delivered)
-    RETURNING m.task_id, m.result, before.handover
+    RETURNING m.task_id, m.result, m.error_code, before.handover
 ), change AS (
     SELECT task_id,
            count(result) AS unknown,
@@ -189,7 +214,19 @@ WITH receipt AS (
         in_doubt = c.in_doubt - change.in_doubt,
         delivered = c.delivered + change.delivered,
         failed = c.failed + change.failed
-    FROM change WHERE c.task_id = change.task_id AND c.shard = $7
+    FROM change WHERE c.task_id = change.task_id AND c.shard = $10
+), charged AS (
+    INSERT INTO task_charge (task_id, shard, unit_price, segments)
+    SELECT task_id, $10, unit_price, sum(charge) FROM moved
+    GROUP BY task_id, unit_price HAVING sum(charge) <> 0
+    ON CONFLICT (task_id, shard, unit_price)
+        DO UPDATE SET segments = task_charge.segments + excluded.segments
+), blamed AS (
+    INSERT INTO task_failure (task_id, shard, error_code, messages)
+    SELECT task_id, $10, error_code, count(*) FROM settled WHERE result = 3
+    GROUP BY task_id, error_code
+    ON CONFLICT (task_id, shard, error_code)
+        DO UPDATE SET messages = task_failure.messages + excluded.messages
 )
 SELECT DISTINCT task_id FROM moved
 """
