@@ -13,7 +13,8 @@ async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
         DROP TABLE kept_list, opt_out, idempotency_key, task_failure, task_charge;
         DROP INDEX task_same_text;
-        ALTER TABLE chunk DROP COLUMN wait_until;
+        ALTER TABLE chunk DROP COLUMN recheck, DROP COLUMN wait_until;
+        ALTER TABLE segment DROP COLUMN charged;
         ALTER TABLE message DROP COLUMN resent;
         ALTER TABLE task
             DROP COLUMN estimated_amount, DROP COLUMN prices, DROP COLUMN currency,
@@ -40,8 +41,14 @@ CREATE INDEX task_resends ON task (resend_of_id) WHERE resend_of_id IS NOT NULL;
 -- Part of a chunk may have to wait for the hours in which promotion is allowed.
 ALTER TABLE chunk ADD wait_until TIMESTAMPTZ;
 
+-- Numbers opted out while a worker held it: to be given back, and looked through by the next claim.
+ALTER TABLE chunk ADD recheck BOOL NOT NULL DEFAULT FALSE;
+
 -- Whether a failed message is part of another task by now.
 ALTER TABLE message ADD resent BOOL NOT NULL DEFAULT FALSE;
+
+-- Whether it is among the segments that task_charge counts.
+ALTER TABLE segment ADD charged BOOL NOT NULL DEFAULT FALSE;
 """
 
 PER_TASK = """
