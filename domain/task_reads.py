@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 import asyncpg
@@ -62,6 +63,10 @@ class TaskView:
     change_seq: int
     recipients: RecipientSummary
     counts: Counts
+    currency: str
+    """Of its prices, ISO 4217."""
+    estimated_amount: Decimal
+    """What it costs if every segment is charged."""
     read_at: datetime
     """The database's clock when this was read."""
 
@@ -284,6 +289,8 @@ def task_view(row: asyncpg.Record) -> TaskView:
         change_seq=row["change_seq"],
         recipients=recipients,
         counts=_counts(row),
+        currency=row["currency"],
+        estimated_amount=row["estimated_amount"],
         read_at=row["read_at"],
     )
 

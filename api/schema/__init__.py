@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 import strawberry
 from graphql import GraphQLInputObjectType
@@ -12,7 +13,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from api.schema.errors import ERROR_TYPES
 from api.schema.mutation import Mutation
 from api.schema.queries import Query
-from api.schema.scalars import DATE_TIME, PHONE_NUMBER, PhoneNumber
+from api.schema.scalars import DATE_TIME, DECIMAL, PHONE_NUMBER, PhoneNumber
 from api.schema.subscriptions import Subscription
 from api.transport import SCHEMA_EXTENSIONS
 from api.uploads import UPLOAD_SCALAR, Upload
@@ -24,7 +25,12 @@ schema = strawberry.Schema(
     types=ERROR_TYPES,
     extensions=SCHEMA_EXTENSIONS,
     config=StrawberryConfig(
-        scalar_map={datetime: DATE_TIME, PhoneNumber: PHONE_NUMBER, Upload: UPLOAD_SCALAR},
+        scalar_map={
+            datetime: DATE_TIME,
+            Decimal: DECIMAL,
+            PhoneNumber: PHONE_NUMBER,
+            Upload: UPLOAD_SCALAR,
+        },
     ),
 )
 

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
-from domain import message_reads, resource_reads
+from domain import billing, message_reads, resource_reads
+from domain.billing import Charges, FailureReason
 from domain.message_reads import SegmentView
 from domain.models import Application
 from domain.resource_reads import JudgedSignature, JudgedTemplate, SignatureKey, TemplateKey
@@ -41,6 +42,16 @@ class Loaders:
         """The segments of messages, by task and position."""
         return DataLoader(self._segments)
 
+    @cached_property
+    def charges(self) -> DataLoader[int, Charges]:
+        """What tasks have cost, by their keys."""
+        return DataLoader(self._charges)
+
+    @cached_property
+    def failure_reasons(self) -> DataLoader[int, list[FailureReason]]:
+        """Why messages of tasks failed, by the tasks' keys."""
+        return DataLoader(self._failure_reasons)
+
     async def _applications(self, keys: list[int]) -> list[Application | None]:
         found = await resource_reads.find_applications(self.account_id, keys)
         return [found.get(key) for key in keys]
@@ -62,3 +73,11 @@ class Loaders:
             for task_id, positions in by_task.items()
         }
         return [found[task_id].get(position, []) for task_id, position in keys]
+
+    async def _charges(self, keys: list[int]) -> list[Charges]:
+        found = await billing.find_charges(keys)
+        return [found.get(key, Charges()) for key in keys]
+
+    async def _failure_reasons(self, keys: list[int]) -> list[list[FailureReason]]:
+        found = await billing.find_failure_reasons(keys)
+        return [found.get(key, []) for key in keys]

@@ -1,9 +1,10 @@
-"""Times and phone numbers as clients write and read them."""
+"""Times, amounts and phone numbers as clients write and read them."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import NewType
 
 from strawberry import scalar
@@ -46,6 +47,20 @@ DATE_TIME: ScalarDefinition = scalar(
     specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
     serialize=_write_time,
     parse_value=_read_time,
+)
+
+
+def _write_decimal(value: object) -> str:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"not a decimal number: {value!r}")
+    written = f"{value:f}"
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
+DECIMAL: ScalarDefinition = scalar(
+    name="Decimal",
+    description='An exact decimal number, written as a string without an exponent: "0.045".',
+    serialize=_write_decimal,
 )
 
 PHONE_NUMBER: ScalarDefinition = scalar(

@@ -10,6 +10,7 @@ import strawberry
 from api.context import Info
 from api.downloads import failed_numbers_path
 from api.schema import global_ids
+from api.schema.billing import Billing, FailureReason
 from api.schema.connections import PAGE, After, Connection, First, connect, refusing_bad_input, size
 from api.schema.enums import CancelReason, Encoding, FileFormat, RowRejection, SendResult, TaskStatus
 from api.schema.fields import field
@@ -188,6 +189,16 @@ class Task(Node):
         judged = await self.loaders.templates.load(key)
         assert judged is not None, "a template with tasks is never deleted"
         return Template.of(judged, self.view.application_id, self.loaders)
+
+    @field("What it costs.")
+    async def billing(self) -> Billing:
+        return Billing.of(self.view, await self.loaders.charges.load(self.view.id))
+
+    @field("Why messages of it failed: one entry a code, the most frequent first.")
+    async def failure_reasons(self) -> list[FailureReason]:
+        if not self.view.counts.failed:
+            return []
+        return [FailureReason.of(reason) for reason in await self.loaders.failure_reasons.load(self.view.id)]
 
     @field("Its numbers, in the order of the list, and what became of each.")
     async def messages(
