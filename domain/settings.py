@@ -82,7 +82,10 @@ class Settings(BaseSettings):
     )
     prices: str = Field(
         default="",
-        description='JSON such as {"CNY": {"CHINESE_MAINLAND": {"*": "0.045"}}}: see "Prices" in the README',
+        description=(
+            'JSON such as {"CNY": {"CHINESE_MAINLAND": {"*": "0.045"}}}, or @ and the path of its file: '
+            'see "Prices" in the README'
+        ),
     )
     graphiql: bool = Field(default=True, description="true or false")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -140,8 +143,10 @@ class Settings(BaseSettings):
     @field_validator("prices")
     @classmethod
     def _prices_are_prices(cls, prices: str) -> str:
-        parse_prices(prices)
-        return prices
+        """The JSON itself, read from the file if one is named."""
+        text = _contents(Path(prices[1:])) if prices.startswith("@") else prices
+        parse_prices(text)
+        return text
 
     @field_validator("public_url")
     @classmethod
@@ -253,6 +258,14 @@ def _with_scheme(url: str, schemes: tuple[str, ...]) -> str:
     if needs_host and not host:
         raise ValueError(f"is {redacted(url)!r}, which names no host")
     return url
+
+
+def _contents(path: Path) -> str:
+    try:
+        return path.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ValueError(f"names the file {str(path)!r}, which can't be read ({reason})") from None
 
 
 def _origin(origin: str) -> str:

@@ -108,6 +108,19 @@ def test_what_is_set_counts(
         ("PUBLIC_URL", "sms.example.com", "PUBLIC_URL is not a URL: expected"),
         ("UPLOAD_LIMIT", "16 MiB", "UPLOAD_LIMIT is '16 MiB': expected a number of bytes"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL is 'loud': expected debug, info, warning or error"),
+        (
+            "PRICES",
+            "0.045",
+            "PRICES has at the top something other than a JSON object: expected JSON such as",
+        ),
+        ("PRICES", '{"CNY": }', "PRICES is not valid JSON (line 1, column 9: "),
+        (
+            "PRICES",
+            '{"CNY": {"INTERNATIONAL": {"*": 0.06}}}',
+            "PRICES has at CNY, INTERNATIONAL, * the price 0.06; write it as a string",
+        ),
+        ("PRICES", "@/nowhere/prices.json", "PRICES names the file '/nowhere/prices.json', which can't be"),
+        ("PRICES", "@/", "PRICES names the file '/', which can't be read (Is a directory): expected"),
         ("SHUTDOWN_SECONDS", "-1", "SHUTDOWN_SECONDS is '-1': expected seconds from 0 to 3600"),
     ],
 )
@@ -122,6 +135,22 @@ def test_a_wrong_setting_is_one_line_without_a_secret(
     assert "\n" not in text
     assert "hunter2" not in text
     assert raised.value.__cause__ is None
+
+
+def test_prices_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prices = '{"EUR": {"INTERNATIONAL": {"*": {"34": "0.06"}}}}'
+    monkeypatch.setenv("GROUPSMS_PRICES", prices)
+    assert load_settings().prices == prices
+    file = tmp_path / "prices.json"
+    monkeypatch.setenv("GROUPSMS_PRICES", f"@{file}")
+    file.write_text(prices, encoding="utf-8-sig")
+    assert load_settings().prices == prices
+    file.write_text('{"EUR": {"MARS": {}}}')
+    with pytest.raises(SettingsError, match=r"^GROUPSMS_PRICES has at EUR 'MARS' for a region"):
+        load_settings()
+    file.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="can't be read \\(it is not UTF-8\\)"):
+        load_settings()
 
 
 def test_secrets_are_not_in_the_settings_text() -> None:
