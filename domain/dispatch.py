@@ -81,6 +81,8 @@ async def waiting_tasks(gateway: str) -> list[int]:
 async def claim(task_id: int, owner: UUID) -> Claim | None:
     """Take the task's first free chunk, or None if there is none (any more).
 
+    Messages to numbers that opted out since the import become NOT_SENT.
+
     `owner` is to be new for every call: a worker that loses a chunk and claims it again must not mistake the
     one lease for the other, and a claim whose answer was lost must run out.
     """
@@ -94,11 +96,12 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
             ORDER BY c.index LIMIT 1
             FOR NO KEY UPDATE OF c SKIP LOCKED
         )
-        UPDATE chunk SET state = 1, owner = $2, lease_until = groupsms_now() + $3, wait_until = NULL
+        UPDATE chunk SET state = 1, owner = $2, lease_until = groupsms_now() + $3, wait_until = NULL,
+                         recheck = FALSE
         FROM free JOIN task ON task.id = free.task_id
         WHERE chunk.task_id = free.task_id AND chunk.index = free.index
         RETURNING chunk.index, last, marked, returned, text, region, sender, sms_type, prices,
-                  groupsms_now() AS claimed_at
+                  account_id, groupsms_now() AS claimed_at
         """,
         task_id,
         owner,
@@ -106,9 +109,14 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
     )
     if chunk is None:
         return None
-    numbers = await db.fetch(
+    # Read after the lease is committed: numbers added later find the chunk held, and have it rechecked.
+    waiting = await db.fetch(
         """
-        SELECT position, number FROM message
+        SELECT position, number,
+               (SELECT EXISTS (SELECT FROM opt_out WHERE account_id = $5))
+               AND EXISTS (SELECT FROM opt_out o WHERE o.account_id = $5 AND o.number = message.number)
+                   AS opted_out
+        FROM message
         WHERE task_id = $1 AND (position = ANY($2) OR position BETWEEN $3 AND $4) AND result = 0
         ORDER BY position
         """,
@@ -116,7 +124,10 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
         chunk["returned"],
         chunk["marked"] + 1,
         chunk["last"],
+        chunk["account_id"],
     )
+    if opted_out := [row["position"] for row in waiting if row["opted_out"]]:
+        await skip_opted_out(task_id, chunk["index"], owner, opted_out)
     return Claim(
         task_id=task_id,
         index=chunk["index"],
@@ -124,10 +135,35 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
         content=segment(chunk["text"], Region(chunk["region"])),
         sender=chunk["sender"],
         tariff=tariff(chunk["region"], chunk["prices"]),
-        numbers={row["position"]: f"+{row['number']}" for row in numbers},
+        numbers={row["position"]: f"+{row['number']}" for row in waiting if not row["opted_out"]},
         marked=chunk["marked"],
         is_promotion=SmsType(chunk["sms_type"]) is SmsType.PROMOTION,
         claimed_at=chunk["claimed_at"],
+    )
+
+
+async def skip_opted_out(task_id: int, index: int, owner: UUID, positions: Sequence[int]) -> None:
+    """Make these messages of a claimed chunk NOT_SENT; nothing happens if the lease is lost."""
+    await db.fetch(
+        """
+        WITH lease AS (
+            SELECT FROM chunk
+            WHERE task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
+            FOR NO KEY UPDATE
+        ), skipped AS (
+            UPDATE message SET result = 4 FROM lease
+            WHERE task_id = $1 AND position = ANY($4::int[]) AND result = 0
+            RETURNING 1
+        )
+        UPDATE task_counter SET
+            revision = revision + 1, not_sent = not_sent + (SELECT count(*) FROM skipped)
+        WHERE task_id = $1 AND shard = $5 AND EXISTS (SELECT FROM skipped)
+        """,
+        task_id,
+        index,
+        owner,
+        positions,
+        index % COUNTER_SHARDS,
     )
 
 
@@ -135,8 +171,8 @@ async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> datetime |
     """Record, before they go on the wire, that messages up to `marked` may reach the gateway.
 
     `returned` are those below that are known not to have reached it. Extends the lease. Returns the
-    database's time; or None, and then nothing may be sent, if the lease is lost, the task is not running, or
-    its deadline has passed.
+    database's time; or None, and then nothing may be sent, if the lease is lost, the task is not running, its
+    deadline has passed, or numbers opted out meanwhile, so that the chunk must be given back.
     """
     marked_at: datetime | None = await db.fetchval(
         """
@@ -144,6 +180,7 @@ async def mark(claim: Claim, marked: int, returned: Sequence[int]) -> datetime |
         FROM task
         WHERE chunk.task_id = $1 AND chunk.index = $2 AND chunk.owner = $3 AND chunk.state = 1
           AND chunk.lease_until > groupsms_now()
+          AND NOT chunk.recheck
           AND task.id = $1 AND task.status = 'SENDING' AND task.deadline_at > groupsms_now()
         RETURNING groupsms_now()
         """,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from domain import db, kept_lists, pricing, schedule, selection, task_warnings
+from domain import db, kept_lists, opt_outs, pricing, schedule, selection, task_warnings
 from domain.access import Viewer
 from domain.errors import (
     ErrorCode,
@@ -25,15 +26,13 @@ from domain.errors import (
     UserError,
 )
 from domain.pricing import Estimate, PriceList, PriceTable
-from domain.recipient_file import ReadLimits, RecipientFileError, Recipients, read_recipients
+from domain.recipient_file import LIST_LIMIT, ReadLimits, RecipientFileError, Recipients, read_recipients
 from domain.segments import Content, segment
 from domain.selection import Choice
 from domain.states import Region
 from domain.task_warnings import TaskWarning
 
 NAME_LENGTH = 64
-LIST_LIMIT = 10_000
-"""How many numbers a request may carry itself; more go into a file."""
 
 RecipientSource = Path | Sequence[str] | UUID
 """An uploaded file, the numbers themselves, or a list kept by a preview."""
@@ -108,9 +107,13 @@ async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedT
     choice, now, send_at = await _check(viewer, order)
     region = choice.application.region
     async with kept_lists.opened(viewer.account_id, order.recipients, intake.spool) as source:
-        recipients = await _read(source, region, intake.limits)
+        opted_out = await opt_outs.opted_out_numbers(viewer.account_id)
+        recipients = await _read(source, region, intake.limits, opted_out)
     summary = RecipientSummary(
-        imported=len(recipients.numbers), invalid=recipients.invalid, duplicates=recipients.duplicates
+        imported=recipients.imported,
+        invalid=recipients.invalid,
+        duplicates=recipients.duplicates,
+        opted_out=recipients.opted_out,
     )
     if not summary.imported:
         raise RecipientListError(
@@ -177,10 +180,12 @@ def _list_errors(source: RecipientSource) -> list[UserError]:
     ]
 
 
-async def _read(source: Path | Sequence[str], region: Region, limits: ReadLimits) -> Recipients:
+async def _read(
+    source: Path | Sequence[str], region: Region, limits: ReadLimits, opted_out: array[int] | None
+) -> Recipients:
     field = "file" if isinstance(source, Path) else "numbers"
     try:
-        return await read_recipients(source, region=region, limits=limits)
+        return await read_recipients(source, region=region, limits=limits, opted_out=opted_out)
     except RecipientFileError as error:
         raise RecipientListError(error.message, "recipients", field, code=ErrorCode(error.code)) from error
 

@@ -5,10 +5,11 @@ takes column A out of a `workbook` or a `delimited` text, and makes `recipients`
 """
 
 from domain.recipient_file.errors import FileTooLarge, RecipientFileError, TooManyNumbers
-from domain.recipient_file.reading import ReadLimits, read_recipients
+from domain.recipient_file.reading import LIST_LIMIT, ReadLimits, read_recipients
 from domain.recipient_file.recipients import Recipients, RejectedRow
 
 __all__ = [
+    "LIST_LIMIT",
     "FileTooLarge",
     "ReadLimits",
     "RecipientFileError",

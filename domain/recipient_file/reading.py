@@ -26,6 +26,9 @@ from domain.states import Region, RowRejection
 
 _log = structlog.get_logger()
 
+LIST_LIMIT = 10_000
+"""How many numbers a request may carry itself; more go into a file."""
+
 _DIGITS = re.compile(r"\d{4,}")
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
 _ERROR_OUTPUT_KEPT = 2000

@@ -76,7 +76,7 @@ async def test_a_child_that_dies_before_it_has_heard_them_all(tmp_path: Path) ->
     many = array("q", range(1_000_000))
     with pytest.raises(TooDemanding):
         await read_recipients(
-            path, region=Region.CHINESE_MAINLAND, limits=ReadLimits(memory=2**26), opted_out=many
+            path, region=Region.CHINESE_MAINLAND, limits=ReadLimits(memory=2**24), opted_out=many
         )
 
 

@@ -20,9 +20,9 @@ from api.uploads import Upload
 from domain import task_creation, task_reads
 from domain.access import Viewer
 from domain.errors import NotFound, RecipientListError
-from domain.recipient_file import FileTooLarge
+from domain.recipient_file import LIST_LIMIT, FileTooLarge
 from domain.task_creation import Conditions, Created
-from domain.task_orders import LIST_LIMIT, RecipientSource, TaskOrder
+from domain.task_orders import RecipientSource, TaskOrder
 
 
 @strawberry.input(description="Whom to send to: exactly one of these.", one_of=True)
