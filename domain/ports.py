@@ -104,6 +104,8 @@ class Gateway(Protocol):
     name: str
     window: int
     """How many messages may be given to it and not yet be settled."""
+    rate: float
+    """How many segments it puts on the wire in a second at most; infinite if nothing holds it back."""
 
     async def start(self, receipts: ReceiptSink) -> None:
         """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""

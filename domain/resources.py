@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from domain import db
+from domain import db, feed
 from domain.access import Viewer
+from domain.db import Connection
 from domain.errors import InvalidInput, NotFound, Refused, UserError
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
+from domain.ports import Doorbell
+from domain.schedule import OVERDUE_AFTER
 from domain.states import Region, ReviewStatus, SmsType
 
 NAME_LENGTH = 64
@@ -197,6 +200,125 @@ async def set_template_active(viewer: Viewer, template_id: int, *, active: bool)
     template.active = active
     await template.save(update_fields=["active"])
     return template
+
+
+async def set_application_suspended(
+    viewer: Viewer, application_id: int, *, suspended: bool, doorbell: Doorbell
+) -> Application:
+    """Suspend an application, which pauses its running tasks, or let it and just those go on.
+
+    Like a resumed task, they then have 24 hours. Raises `NotFound`.
+    """
+    async with db.transaction() as conn:
+        # The application is locked before its tasks, as by whoever starts or resumes one.
+        changed = await conn.fetchval(
+            "UPDATE application SET suspended = $3 WHERE id = $1 AND account_id = $2 RETURNING id",
+            application_id,
+            viewer.account_id,
+            suspended,
+        )
+        if changed is None:
+            raise NotFound("There is no such application.", "id")
+        task_ids = await (_pause_all if suspended else _let_go_on)(conn, application_id)
+        for task_id in task_ids:
+            await feed.announce(conn, viewer.account_id, task_id)
+    for task_id in task_ids:
+        await doorbell.task_changed(viewer.account_id, task_id)
+    return await Application.get(id=application_id)
+
+
+async def _pause_all(conn: Connection, application_id: int) -> list[int]:
+    rows = await conn.fetch(
+        """
+        WITH running AS (
+            SELECT id FROM task
+            WHERE application_id = $1 AND status = 'SENDING' AND deadline_at > groupsms_now()
+            ORDER BY id FOR NO KEY UPDATE
+        )
+        UPDATE task SET status = 'PAUSED', paused_by_suspension = TRUE, revision = revision + 1
+        FROM running WHERE task.id = running.id
+        RETURNING task.id
+        """,
+        application_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _let_go_on(conn: Connection, application_id: int) -> list[int]:
+    rows = await conn.fetch(
+        """
+        WITH paused AS (
+            SELECT id FROM task
+            WHERE application_id = $1 AND status = 'PAUSED' AND paused_by_suspension
+            ORDER BY id FOR NO KEY UPDATE
+        )
+        UPDATE task SET status = 'SENDING', paused_by_suspension = FALSE,
+                        deadline_at = groupsms_now() + $2, revision = revision + 1
+        FROM paused WHERE task.id = paused.id
+        RETURNING task.id
+        """,
+        application_id,
+        OVERDUE_AFTER,
+    )
+    return [row["id"] for row in rows]
+
+
+async def associate(
+    viewer: Viewer, application_id: int, *, signature_id: int | None, template_id: int | None
+) -> Application:
+    """Let a signature, a template or both be used by another application of their account and region.
+
+    Doing it again changes nothing. Raises `Refused` with everything that is wrong.
+    """
+    errors: list[UserError] = []
+    application = await Application.get_or_none(id=application_id, account_id=viewer.account_id)
+    if application is None:
+        errors.append(NotFound("There is no such application.", "applicationId"))
+    if signature_id is None and template_id is None:
+        errors.append(InvalidInput("Give a signatureId, a templateId, or both.", "signatureId"))
+    for kind, wanted in (("signature", signature_id), ("template", template_id)):
+        if wanted is not None:
+            errors += await _association_errors(viewer, application, kind, wanted)
+    if errors or application is None:
+        raise Refused(errors)
+    async with db.transaction() as conn:
+        if signature_id is not None:
+            await _associate(conn, "signature", application_id, signature_id)
+        if template_id is not None:
+            await _associate(conn, "template", application_id, template_id)
+    return application
+
+
+async def _associate(conn: Connection, kind: str, application_id: int, wanted: int) -> None:
+    await conn.execute(
+        f"""
+        INSERT INTO application_{kind} (application_id, {kind}_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+        """,
+        application_id,
+        wanted,
+    )
+
+
+async def _association_errors(
+    viewer: Viewer, application: Application | None, kind: str, wanted: int
+) -> list[UserError]:
+    region = await db.fetchval(
+        f"""
+        SELECT application.region
+        FROM {kind} JOIN application_{kind} ON {kind}_id = {kind}.id
+        JOIN application ON application.id = application_id
+        WHERE {kind}.id = $1 AND {kind}.account_id = $2
+        ORDER BY application_{kind}.id LIMIT 1
+        """,
+        wanted,
+        viewer.account_id,
+    )
+    field = f"{kind}Id"
+    if region is None:
+        return [NotFound(f"There is no such {kind}.", field)]
+    if application is not None and region != application.region:
+        return [InvalidInput(f"This {kind} is for applications of the region {region}.", field)]
+    return []
 
 
 async def find_application(viewer: Viewer, application_id: int, field: str) -> Application:

@@ -1,5 +1,7 @@
 """The life of a task once it is stored: canceled, deleted, started, sent, completed.
 
+What people do to one that runs or is to run (pause, resume, stop, reschedule) is in `domain.task_control`.
+
 Each change of status is one guarded UPDATE, so that of two who want different things exactly one wins.
 """
 
@@ -44,21 +46,22 @@ async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
             schedule.CANCEL_MARGIN,
         )
         if canceled is None:
-            raise await _why_not_canceled(conn, viewer, task_id)
+            raise await why_not_any_more(conn, viewer, task_id, "canceled")
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
 
 
-async def _why_not_canceled(conn: Connection, viewer: Viewer, task_id: int) -> UserError:
-    status, send_at = await _status_of(conn, viewer, task_id)
+async def why_not_any_more(conn: Connection, viewer: Viewer, task_id: int, done: str) -> UserError:
+    """Why a scheduled task can no longer be canceled, or put at another time: `done` says which."""
+    status, send_at = await status_of(conn, viewer, task_id)
     if status is not TaskStatus.SCHEDULED:
         return WrongStatus(
-            f"Only a scheduled task can be canceled; this one is {status.value}.", "id", status=status
+            f"Only a scheduled task can be {done}; this one is {status.value}.", "id", status=status
         )
     deadline = send_at - schedule.CANCEL_MARGIN
     return TooLate(
-        "A task can be canceled until 5 minutes before its time; "
-        f"for this one that was {deadline.isoformat()}.",
+        f"A task can be {done} until 5 minutes before its time; "
+        f"for this one that was {schedule.local_iso(deadline, viewer.time_zone)}.",
         "id",
         deadline=deadline,
     )
@@ -76,7 +79,7 @@ async def delete_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
             viewer.account_id,
         )
         if deleted is None:
-            status, _ = await _status_of(conn, viewer, task_id)
+            status, _ = await status_of(conn, viewer, task_id)
             raise WrongStatus(
                 f"Only a canceled task can be deleted; this one is {status.value}.", "id", status=status
             )
@@ -93,7 +96,8 @@ async def delete_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
     await doorbell.task_changed(viewer.account_id, task_id)
 
 
-async def _status_of(conn: Connection, viewer: Viewer, task_id: int) -> tuple[TaskStatus, datetime]:
+async def status_of(conn: Connection, viewer: Viewer, task_id: int) -> tuple[TaskStatus, datetime]:
+    """A task's status and time. Raises `NotFound` if this account has no such task."""
     row = await conn.fetchrow(
         "SELECT status, send_at FROM task WHERE id = $1 AND account_id = $2", task_id, viewer.account_id
     )
@@ -109,6 +113,7 @@ async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
     (NO_LONGER_ALLOWED), one that is 24 hours late as OVERDUE.
     """
     async with db.transaction() as conn:
+        await hold_application_of(conn, task_id)
         due = await conn.fetchrow(
             """
             SELECT account_id, application_id, signature_id, template_id,
@@ -133,6 +138,19 @@ async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
         await feed.announce(conn, due["account_id"], task_id)
     await doorbell.task_changed(due["account_id"], task_id)
     return status
+
+
+async def hold_application_of(conn: Connection, task_id: int) -> None:
+    """Let nobody suspend or resume a task's application until this transaction ends.
+
+    To be called before the task is locked: whoever suspends an application locks it first, then its tasks.
+    """
+    await conn.execute(
+        """
+        SELECT FROM application WHERE id = (SELECT application_id FROM task WHERE id = $1) FOR SHARE
+        """,
+        task_id,
+    )
 
 
 async def _begin(conn: Connection, task_id: int) -> TaskStatus:
@@ -164,47 +182,76 @@ async def _cancel_by_system(
 
 
 async def advance_task(task_id: int, doorbell: Doorbell) -> None:
-    """Move a task on: SENDING to SENT when all is handed over, SENT to COMPLETED when all is known.
+    """Move a task on: SENDING to SENT when all is handed over or its deadline has passed, SENT to COMPLETED
+    when all is known; the rest of a STOPPED one, or of one past its deadline, becomes NOT_SENT.
 
+    That rest is settled at one stroke, and only once no worker holds any of it: what is NOT_SENT stays so.
     To be called after the commit that may have made it ready, so that the last of several workers sees all.
     """
-    sent = await _move(
-        """
-        UPDATE task SET status = 'SENT', sent_at = groupsms_now(), revision = revision + 1
-        WHERE id = $1 AND status = 'SENDING'
-          AND NOT EXISTS (SELECT FROM chunk WHERE task_id = $1 AND state <> 2)
-        RETURNING account_id
-        """,
-        doorbell,
-        task_id,
-    )
-    completed = await _move(
-        """
-        UPDATE task SET status = 'COMPLETED', finished_at = groupsms_now(), revision = revision + 1
-        WHERE id = $1 AND status = 'SENT'
-          AND (sent_at < groupsms_now() - $2::interval
-               OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = $1 HAVING sum(unknown) > 0))
-        RETURNING account_id
-        """,
-        doorbell,
-        task_id,
-        schedule.RECEIPTS_WITHIN,
-    )
-    if not sent and not completed and (account_id := await feed.announce_progress(task_id)):
+    moved = [
+        await _move(
+            f"""
+            UPDATE task SET status = 'SENT', sent_at = groupsms_now(), revision = revision + 1,
+                            rest_not_sent = EXISTS (SELECT FROM chunk WHERE task_id = $1 AND state = 0)
+            WHERE id = $1 AND {_ALL_SENT}
+            RETURNING account_id
+            """,
+            doorbell,
+            task_id,
+        ),
+        await _move(
+            f"""
+            UPDATE task SET rest_not_sent = TRUE, revision = revision + 1
+            WHERE id = $1 AND {_STOPPED_FOR_ALL}
+            RETURNING account_id
+            """,
+            doorbell,
+            task_id,
+        ),
+        await _move(
+            f"""
+            UPDATE task SET status = 'COMPLETED', finished_at = groupsms_now(), revision = revision + 1
+            WHERE id = $1 AND {_ALL_KNOWN}
+            RETURNING account_id
+            """,
+            doorbell,
+            task_id,
+            schedule.RECEIPTS_WITHIN,
+        ),
+    ]
+    if not any(moved) and (account_id := await feed.announce_progress(task_id)):
         await doorbell.task_changed(account_id, task_id)
 
 
+# A worker marks under a lease that was committed before, and only while the task is running and in time. So
+# once it is not, and no chunk is leased, nothing more can go on the wire.
+_ALL_SENT = """
+    status = 'SENDING' AND NOT EXISTS (
+        SELECT FROM chunk
+        WHERE task_id = task.id AND (state = 1 OR (state = 0 AND task.deadline_at > groupsms_now()))
+    )
+"""
+_STOPPED_FOR_ALL = """
+    status = 'STOPPED' AND NOT rest_not_sent
+    AND NOT EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state = 1)
+"""
+_ALL_KNOWN = """
+    status = 'SENT'
+    AND (sent_at < groupsms_now() - $2::interval
+         OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = task.id HAVING sum(unknown) > 0))
+"""
+
+
 async def ready_to_advance() -> list[int]:
-    """Tasks that `advance_task` would move on; normally none, unless a worker died before it could."""
+    """Tasks that `advance_task` would move on.
+
+    Normally only those whose deadline has passed, unless a worker died before it could.
+    """
     rows = await db.fetch(
-        """
-        SELECT id FROM task
-        WHERE status = 'SENDING' AND NOT EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state <> 2)
-        UNION ALL
-        SELECT id FROM task
-        WHERE status = 'SENT'
-          AND (sent_at < groupsms_now() - $1::interval
-               OR NOT EXISTS (SELECT FROM task_counter WHERE task_id = task.id HAVING sum(unknown) > 0))
+        f"""
+        SELECT id FROM task WHERE {_ALL_SENT}
+        UNION ALL SELECT id FROM task WHERE {_STOPPED_FOR_ALL}
+        UNION ALL SELECT id FROM task WHERE {_ALL_KNOWN.replace("$2", "$1")}
         """,
         schedule.RECEIPTS_WITHIN,
     )

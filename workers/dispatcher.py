@@ -33,6 +33,8 @@ LOOK_AGAIN = 1.0
 """Seconds after which to look for work without a hint."""
 GIVE_BACK_AFTER = 3.0
 """Seconds the gateway may be away before others are given what this process holds."""
+PACED_AHEAD = 0.5
+"""Seconds of its rate that a gateway is given at once: it cannot be told to stop what it was given."""
 RETRY = 0.5
 """Seconds to wait after the database failed."""
 
@@ -117,16 +119,17 @@ class Dispatcher:
 
     async def _next_chunk(self) -> HeldChunk | None:
         """The next chunk in turn that has something to send; claims further ones while few are held."""
-        for chunk in [chunk for chunk in self._held if chunk.idle and (chunk.halted or chunk.lost)]:
-            await self._release(chunk)
+        for chunk in [chunk for chunk in self._held if chunk.idle and not chunk.sendable]:
+            await self._conclude(chunk)
         sendable = [chunk for chunk in self._held if chunk.sendable]
         if len(sendable) < MOST_HELD and (claimed := await self._claim_beside(sendable)):
             return claimed
-        if not sendable:
-            return None
-        self._held.remove(sendable[0])
-        self._held.append(sendable[0])
-        return sendable[0]
+        # Looked at again: what is settled meanwhile may have given a chunk back.
+        in_turn = next((chunk for chunk in self._held if chunk.sendable), None)
+        if in_turn is not None:
+            self._held.remove(in_turn)
+            self._held.append(in_turn)
+        return in_turn
 
     async def _claim_beside(self, sendable: list[HeldChunk]) -> HeldChunk | None:
         """Claim a chunk of any task while few are held, then only of tasks that are not among them."""
@@ -156,7 +159,7 @@ class Dispatcher:
                 await dispatch.finish(claim)
                 self._announcer.changed(task_id)
                 continue
-            chunk = HeldChunk(claim, asked_at + LEASE.total_seconds())
+            chunk = HeldChunk(claim, asked_at)
             self._held.append(chunk)
             return chunk
         return None
@@ -182,10 +185,13 @@ class Dispatcher:
 
     async def _send_window(self, chunk: HeldChunk) -> None:
         async with chunk.marking:
-            positions = chunk.take(self._free)
-            if not positions or not await self._mark(chunk, max(positions[-1], chunk.marked)):
+            positions = chunk.take(self._most(chunk), self._clock.monotonic()) if chunk.sendable else []
+            if positions and not await self._mark(chunk, max(positions[-1], chunk.marked)):
                 chunk.give_back(positions)
-                return
+                positions = []
+        if not positions:
+            await self._conclude(chunk)
+            return
         if self._clock.monotonic() >= chunk.lease_ends:
             chunk.give_back(positions)
             self._lose(chunk)
@@ -197,18 +203,22 @@ class Dispatcher:
             )
             self._gateway.submit(submission).add_done_callback(self._collector(chunk, position))
 
+    def _most(self, chunk: HeldChunk) -> int:
+        """How many messages to give to the gateway at once, so that a pause or a stop is felt soon."""
+        ahead = self._gateway.rate * PACED_AHEAD / len(chunk.claim.content.segments)
+        return int(min(self._free, max(1.0, ahead)))
+
     async def _mark(self, chunk: HeldChunk, marked: int) -> bool:
         """Store the chunk's high-water mark; if that is refused, the task is halted or the lease is lost."""
         asked_at = self._clock.monotonic()
-        returned = [position for position in chunk.waiting if position <= marked]
-        kept = await self._while_leased(chunk, lambda: dispatch.mark(chunk.claim, marked, returned))
-        if kept:
-            chunk.marked = marked
-            chunk.lease_ends = asked_at + LEASE.total_seconds()
-        else:
+        returned = chunk.unsent_up_to(marked)
+        database_time = await self._while_leased(chunk, lambda: dispatch.mark(chunk.claim, marked, returned))
+        if database_time is None:
             # Either way nothing more of it is sent; the lease guards the settling of what is under way.
             chunk.halted = True
-        return bool(kept)
+            return False
+        chunk.marked_at(asked_at, database_time, marked)
+        return True
 
     def _collector(self, chunk: HeldChunk, position: int) -> Callable[[asyncio.Future[Handover]], None]:
         def collect(future: asyncio.Future[Handover]) -> None:
@@ -246,11 +256,18 @@ class Dispatcher:
                 chunk.give_back(unsent)
                 # Stored at once, so that a crash does not put in doubt what never left.
                 await self._mark(chunk, chunk.marked)
-        if chunk.all_settled and not chunk.lost:
+        await self._conclude(chunk)
+
+    async def _conclude(self, chunk: HeldChunk) -> None:
+        """Finish a chunk that is settled; give back one of which nothing more can be sent from here now."""
+        if chunk.lost:
+            self._drop(chunk)
+        elif chunk.all_settled:
             await self._while_leased(chunk, lambda: dispatch.finish(chunk.claim))
             self._announcer.changed(chunk.claim.task_id)
-        if chunk.all_settled or chunk.lost:
             self._drop(chunk)
+        elif chunk.idle and not chunk.sendable:
+            await self._release(chunk)
 
     async def _store(self, chunk: HeldChunk, settlements: list[Settlement]) -> None:
         kept = await self._while_leased(chunk, lambda: dispatch.settle(chunk.claim, settlements, self._shard))
@@ -286,9 +303,15 @@ class Dispatcher:
 
     async def _release(self, chunk: HeldChunk) -> None:
         """Give back a chunk with nothing under way."""
-        if not chunk.lost:
-            returned = [position for position in chunk.waiting if position <= chunk.marked]
-            await self._while_leased(chunk, lambda: dispatch.release(chunk.claim, chunk.marked, returned))
+        async with chunk.marking:
+            if not chunk.lost:
+                returned = chunk.unsent_up_to(chunk.marked)
+                wait_until = chunk.wait_until(self._clock.monotonic())
+                await self._while_leased(
+                    chunk, lambda: dispatch.release(chunk.claim, chunk.marked, returned, wait_until)
+                )
+                chunk.lost = True
+                self._announcer.changed(chunk.claim.task_id)
         self._drop(chunk)
 
     def _lose(self, chunk: HeldChunk) -> None:

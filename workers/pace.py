@@ -22,6 +22,8 @@ class Pace:
         """`rate`: submit_sm a second; None is no limit. Raises ValueError unless it is above zero."""
         if rate is not None and not rate > 0:
             raise ValueError("a rate must be above zero")
+        self.rate = rate or float("inf")
+        """Segments a second that it was made for."""
         self._interval = (1 + CATCH_UP + TRANSPORT_JITTER) / rate if rate else 0.0
         self._due = float("-inf")
 

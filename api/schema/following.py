@@ -14,6 +14,7 @@ from domain import feed, task_reads
 from domain.bus import Bus
 from domain.errors import InvalidInput
 from domain.feed import Change
+from domain.schedule import RECEIPTS_WITHIN
 from domain.states import TaskStatus
 from domain.task_reads import TaskFilter, TaskView
 
@@ -41,8 +42,9 @@ async def follow_task(bus: Bus, account_id: int, task_id: int) -> AsyncGenerator
 
 def has_ended(view: TaskView) -> bool:
     """Whether a task's results are settled; later receipts may still correct those of a completed one."""
-    if view.status is TaskStatus.STOPPED:
-        return view.counts.unknown == 0
+    if view.status is TaskStatus.STOPPED and view.finished_at is not None:
+        pending = view.counts.waiting + view.counts.unknown
+        return pending == 0 or view.read_at > view.finished_at + RECEIPTS_WITHIN
     return view.status in (TaskStatus.COMPLETED, TaskStatus.CANCELED)
 
 

@@ -12,7 +12,7 @@ async def upgrade(db: BaseDBAsyncClient) -> str:
 async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
         DROP TABLE kept_list, opt_out, idempotency_key, task_failure, task_charge;
-        DROP INDEX task_same_text;
+        DROP INDEX task_same_text, task_running, task_stopping;
         ALTER TABLE chunk DROP COLUMN recheck, DROP COLUMN wait_until;
         ALTER TABLE segment DROP COLUMN charged;
         ALTER TABLE message DROP COLUMN resent;
@@ -37,6 +37,8 @@ WHERE template.id = task.template_id AND account.id = task.account_id;
 ALTER TABLE task ALTER sms_type DROP DEFAULT, ALTER currency DROP DEFAULT;
 CREATE INDEX task_same_text ON task (account_id, md5(text), created_at);
 CREATE INDEX task_resends ON task (resend_of_id) WHERE resend_of_id IS NOT NULL;
+CREATE INDEX task_running ON task (application_id) WHERE status IN ('SENDING', 'PAUSED');
+CREATE INDEX task_stopping ON task (id) WHERE status = 'STOPPED' AND NOT rest_not_sent;
 
 -- Part of a chunk may have to wait for the hours in which promotion is allowed.
 ALTER TABLE chunk ADD wait_until TIMESTAMPTZ;

@@ -43,6 +43,7 @@ class RecordingGateway:
     """A `domain.ports.Gateway` to a message centre of this test, which writes down what reaches it."""
 
     name = GATEWAY
+    rate = float("inf")
 
     def __init__(self, answer: Answer = accepted, *, window: int = 100) -> None:
         self.window = window

@@ -44,6 +44,7 @@ class SimulatorGateway:
         """`delay` until a message is accepted and `receipt_delay` from then to its receipt, in seconds."""
         self.name = name
         self.window = window
+        self.rate = float("inf")
         self._delay = delay
         self._receipt_delay = receipt_delay
         self._ids = secrets.token_hex(4)

@@ -75,6 +75,7 @@ class SmppGateway:
         self._time_zone = time_zone
         self._hold = hold
         self._pace = pace or Pace(None)
+        self.rate = self._pace.rate
         self._throttle = Throttle(options.window)
         self._encoder = SubmitEncoder()
         self._keeper = BindKeeper(
