@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import strawberry
 
+from api.schema.mutations.add_opt_outs import AddOptOutsPayload, add_opt_outs
+from api.schema.mutations.associate import AssociatePayload, associate
 from api.schema.mutations.cancel_task import CancelTaskPayload, cancel_task
 from api.schema.mutations.create_application import CreateApplicationPayload, create_application
 from api.schema.mutations.create_signature import CreateSignaturePayload, create_signature
 from api.schema.mutations.create_task import CreateTaskPayload, create_task
 from api.schema.mutations.create_template import CreateTemplatePayload, create_template
 from api.schema.mutations.delete_task import DeleteTaskPayload, delete_task
+from api.schema.mutations.pause_task import PauseTaskPayload, pause_task
 from api.schema.mutations.preview_task import PreviewTaskPayload, preview_task
+from api.schema.mutations.remove_opt_outs import RemoveOptOutsPayload, remove_opt_outs
+from api.schema.mutations.reschedule_task import RescheduleTaskPayload, reschedule_task
+from api.schema.mutations.resume_task import ResumeTaskPayload, resume_task
 from api.schema.mutations.review_signature import ReviewSignaturePayload, review_signature
 from api.schema.mutations.review_template import ReviewTemplatePayload, review_template
+from api.schema.mutations.set_application_suspended import (
+    SetApplicationSuspendedPayload,
+    set_application_suspended,
+)
 from api.schema.mutations.set_template_active import SetTemplateActivePayload, set_template_active
+from api.schema.mutations.stop_task import StopTaskPayload, stop_task
 
 
 @strawberry.type(
@@ -44,9 +55,59 @@ class Mutation:
         resolver=delete_task,
         description="Delete a canceled task for good, with its numbers. Needs the role SENDER.",
     )
+    pause_task: PauseTaskPayload = strawberry.mutation(
+        resolver=pause_task,
+        description=(
+            "Let a running task rest until it is resumed; it is felt within about a second. Needs the role "
+            "SENDER."
+        ),
+    )
+    resume_task: ResumeTaskPayload = strawberry.mutation(
+        resolver=resume_task,
+        description="Let a paused task go on, for 24 hours at most. Needs the role SENDER.",
+    )
+    stop_task: StopTaskPayload = strawberry.mutation(
+        resolver=stop_task,
+        description=(
+            "End a running or paused task for good; it is felt within about a second. What was not handed "
+            "over becomes NOT_SENT as soon as nothing is in flight any more. Needs the role SENDER."
+        ),
+    )
+    reschedule_task: RescheduleTaskPayload = strawberry.mutation(
+        resolver=reschedule_task,
+        description=(
+            "Put a scheduled task at another time, at least five minutes before its present one. Needs the "
+            "role SENDER."
+        ),
+    )
+    add_opt_outs: AddOptOutsPayload = strawberry.mutation(
+        resolver=add_opt_outs,
+        description=(
+            "Never text these numbers again. Rows of recipient lists with them are deleted from now on, and "
+            "what waits to be sent to them is NOT_SENT. Needs the role MANAGER."
+        ),
+    )
+    remove_opt_outs: RemoveOptOutsPayload = strawberry.mutation(
+        resolver=remove_opt_outs,
+        description="Let these numbers be texted again, by new tasks. Needs the role MANAGER.",
+    )
     create_application: CreateApplicationPayload = strawberry.mutation(
         resolver=create_application,
         description="Make an application, the first thing a task needs. Needs the role MANAGER.",
+    )
+    set_application_suspended: SetApplicationSuspendedPayload = strawberry.mutation(
+        resolver=set_application_suspended,
+        description=(
+            "Suspend an application, which pauses its running tasks, or resume it with just those. Needs "
+            "the role MANAGER."
+        ),
+    )
+    associate: AssociatePayload = strawberry.mutation(
+        resolver=associate,
+        description=(
+            "Let an existing signature or template be used by another application of the same account and "
+            "region. Needs the role MANAGER."
+        ),
     )
     create_signature: CreateSignaturePayload = strawberry.mutation(
         resolver=create_signature,

@@ -15,10 +15,11 @@ from api.schema.fields import field
 from api.schema.loaders import Loaders
 from api.schema.messages import Message
 from api.schema.node import Node
+from api.schema.opt_outs import OptOut
 from api.schema.resources import Application, Signature, Template
 from api.schema.task_lists import TaskConnection, TaskFilterInput, TaskOrder, list_tasks
 from api.schema.tasks import Task
-from domain import access, message_reads, resource_reads, task_reads
+from domain import access, message_reads, opt_outs, resource_reads, task_reads
 from domain.task_reads import TaskFilter
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
@@ -127,6 +128,22 @@ class Query:
     @field("A task; null if there is none with this id.")
     async def task(self, info: Info, id: Id) -> Task | None:  # noqa: A002
         return await _task(info.context.require(), str(global_ids.key_of("Task", id)))
+
+    @field("The numbers that the account never texts, in the order of the numbers.")
+    async def opt_outs(
+        self,
+        info: Info,
+        first: First = PAGE,
+        after: After = strawberry.UNSET,
+        number_ends_with: Annotated[
+            str | None, strawberry.argument(description="Only those that end with these digits.")
+        ] = strawberry.UNSET,
+    ) -> Connection[OptOut]:
+        account_id = info.context.require().account_id
+        ending = number_ends_with or None
+        with refusing_bad_input():
+            page = await opt_outs.list_opt_outs(account_id, ending, first=size(first), after=after or None)
+        return connect(page, OptOut.of, lambda: opt_outs.count_opt_outs(account_id, ending))
 
     @field(
         "Where an Excel file to fill in with numbers can be downloaded. The link needs no token and is "

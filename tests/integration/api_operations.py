@@ -35,12 +35,50 @@ CREATE_TASK = """mutation ($input: CreateTaskInput!) { createTask(input: $input)
     ... on NotSelectableError { blockers { code message fix } }
     ... on RecipientFileError { recipients { rows imported invalid } }
     ... on SendTimeError { earliest latest } } } }"""
+PREVIEW_TASK = """mutation ($input: CreateTaskInput!) { previewTask(input: $input) {
+  preview { hash } errors { code message path } } }"""
 CANCEL_TASK = """mutation ($input: CancelTaskInput!) { cancelTask(input: $input) {
   task { id status cancelReason canCancel canDelete counts { waiting notSent } finishedAt }
   errors { __typename code message path
     ... on TooLateError { deadline } ... on WrongStatusError { status } } } }"""
 DELETE_TASK = """mutation ($input: DeleteTaskInput!) { deleteTask(input: $input) {
   deletedTaskId errors { __typename code message path ... on WrongStatusError { status } } } }"""
+PAUSE_TASK = """mutation ($input: PauseTaskInput!) { pauseTask(input: $input) {
+  task { id status finishedAt counts { total waiting unknown delivered failed notSent } }
+  handedOver inFlight left
+  errors { __typename code message path
+    ... on WrongStatusError { status } ... on TooLateError { deadline }
+    ... on NotSelectableError { blockers { code message fix } } } } }"""
+RESUME_TASK = """mutation ($input: ResumeTaskInput!) { resumeTask(input: $input) {
+  task { id status finishedAt counts { total waiting unknown delivered failed notSent } }
+  handedOver inFlight left
+  errors { __typename code message path
+    ... on WrongStatusError { status } ... on TooLateError { deadline }
+    ... on NotSelectableError { blockers { code message fix } } } } }"""
+STOP_TASK = """mutation ($input: StopTaskInput!) { stopTask(input: $input) {
+  task { id status finishedAt counts { total waiting unknown delivered failed notSent } }
+  handedOver inFlight left
+  errors { __typename code message path
+    ... on WrongStatusError { status } ... on TooLateError { deadline }
+    ... on NotSelectableError { blockers { code message fix } } } } }"""
+RESCHEDULE_TASK = """mutation ($input: RescheduleTaskInput!) { rescheduleTask(input: $input) {
+  task { id status sendAt cancelDeadline canCancel }
+  errors { __typename code message path ... on TooLateError { deadline } ... on WrongStatusError { status }
+    ... on SendTimeError { earliest latest } } } }"""
+SET_APPLICATION_SUSPENDED = """mutation ($input: SetApplicationSuspendedInput!) {
+  setApplicationSuspended(input: $input) { application { id suspended } errors { code message path } } }"""
+ASSOCIATE = """mutation ($input: AssociateInput!) { associate(input: $input) {
+  application { id signatures { nodes { id selectable blockers { code } } }
+                templates { nodes { id selectable blockers { code } } } }
+  errors { code message path } } }"""
+
+ADD_OPT_OUTS = """mutation ($input: AddOptOutsInput!) { addOptOuts(input: $input) {
+  added invalid rejectedRows { row value reason suggestion } errors { __typename code message path } } }"""
+REMOVE_OPT_OUTS = """mutation ($input: RemoveOptOutsInput!) { removeOptOuts(input: $input) {
+  removed errors { __typename code message path } } }"""
+OPT_OUTS = """query ($first: Int, $after: String, $ending: String) {
+  optOuts(first: $first, after: $after, numberEndsWith: $ending) {
+    nodes { number since source } totalCount pageInfo { endCursor hasNextPage } } }"""
 
 
 async def do(client: Client, document: str, **wanted: object) -> dict[str, Any]:
@@ -56,7 +94,7 @@ async def refused(client: Client, document: str, **wanted: object) -> list[dict[
     (payload,) = (await client.run(document, input=wanted)).values()
     errors: list[dict[str, Any]] = payload.pop("errors")
     assert errors
-    assert all(value is None for name, value in payload.items() if name != "message")
+    assert not any(value for name, value in payload.items() if name != "message")
     return errors
 
 

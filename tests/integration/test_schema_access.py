@@ -13,15 +13,24 @@ from domain import access, db
 from domain.states import Role
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import (
+    ADD_OPT_OUTS,
+    ASSOCIATE,
     CANCEL_TASK,
     CREATE_APPLICATION,
     CREATE_SIGNATURE,
     CREATE_TASK,
     CREATE_TEMPLATE,
     DELETE_TASK,
+    PAUSE_TASK,
+    PREVIEW_TASK,
+    REMOVE_OPT_OUTS,
+    RESCHEDULE_TASK,
+    RESUME_TASK,
     REVIEW_SIGNATURE,
     REVIEW_TEMPLATE,
+    SET_APPLICATION_SUSPENDED,
     SET_TEMPLATE_ACTIVE,
+    STOP_TASK,
     do,
     in_minutes,
     prepare,
@@ -133,23 +142,41 @@ async def test_a_socket_with_a_token(api: Api, name: str) -> None:
 
 NEEDED = {
     CREATE_TASK: Role.SENDER,
+    PREVIEW_TASK: Role.SENDER,
     CANCEL_TASK: Role.SENDER,
     DELETE_TASK: Role.SENDER,
+    PAUSE_TASK: Role.SENDER,
+    RESUME_TASK: Role.SENDER,
+    STOP_TASK: Role.SENDER,
+    RESCHEDULE_TASK: Role.SENDER,
+    SET_APPLICATION_SUSPENDED: Role.MANAGER,
+    ASSOCIATE: Role.MANAGER,
     CREATE_APPLICATION: Role.MANAGER,
     CREATE_SIGNATURE: Role.MANAGER,
     CREATE_TEMPLATE: Role.MANAGER,
     SET_TEMPLATE_ACTIVE: Role.MANAGER,
+    ADD_OPT_OUTS: Role.MANAGER,
+    REMOVE_OPT_OUTS: Role.MANAGER,
     REVIEW_SIGNATURE: Role.OPERATOR,
     REVIEW_TEMPLATE: Role.OPERATOR,
 }
 INPUTS: dict[str, dict[str, object]] = {
     CREATE_TASK: {"name": "", "applicationId": "", "templateId": "", "recipients": {"numbers": []}},
+    PREVIEW_TASK: {"name": "", "applicationId": "", "templateId": "", "recipients": {"numbers": []}},
     CANCEL_TASK: {"id": ""},
     DELETE_TASK: {"id": ""},
+    PAUSE_TASK: {"id": ""},
+    RESUME_TASK: {"id": ""},
+    STOP_TASK: {"id": ""},
+    RESCHEDULE_TASK: {"id": "", "sendAt": "2019-11-25T08:00:00+08:00"},
+    SET_APPLICATION_SUSPENDED: {"id": "", "suspended": True},
+    ASSOCIATE: {"applicationId": ""},
     CREATE_APPLICATION: {"name": "", "region": "INTERNATIONAL"},
     CREATE_SIGNATURE: {"applicationId": "", "name": "", "type": "NOTIFICATION"},
     CREATE_TEMPLATE: {"applicationId": "", "name": "", "type": "NOTIFICATION", "content": ""},
     SET_TEMPLATE_ACTIVE: {"id": "", "active": True},
+    ADD_OPT_OUTS: {"numbers": []},
+    REMOVE_OPT_OUTS: {"numbers": []},
     REVIEW_SIGNATURE: {"id": "", "approve": True},
     REVIEW_TEMPLATE: {"id": "", "approve": True},
 }
@@ -261,12 +288,21 @@ async def test_mutations_do_not_reach_another_account(
     own = await prepare(outsider)
     task = {"name": "T", "recipients": {"numbers": ["13800138000"]}, **own}
     template = {"applicationId": own["applicationId"], "name": "N", "type": "NOTIFICATION", "content": "Hi"}
+    associated = {name: own[name] for name in ("applicationId", "signatureId", "templateId")}
     attempts: list[tuple[str, dict[str, object], str]] = [
         (CREATE_TASK, {**task, "applicationId": theirs["applicationId"]}, "applicationId"),
         (CREATE_TASK, {**task, "signatureId": theirs["signatureId"]}, "signatureId"),
         (CREATE_TASK, {**task, "templateId": theirs["templateId"]}, "templateId"),
         (CANCEL_TASK, {"id": theirs["scheduledId"]}, "id"),
         (DELETE_TASK, {"id": theirs["scheduledId"]}, "id"),
+        (PAUSE_TASK, {"id": theirs["taskId"]}, "id"),
+        (RESUME_TASK, {"id": theirs["taskId"]}, "id"),
+        (STOP_TASK, {"id": theirs["taskId"]}, "id"),
+        (RESCHEDULE_TASK, {"id": theirs["scheduledId"], "sendAt": in_minutes(900)}, "id"),
+        (SET_APPLICATION_SUSPENDED, {"id": theirs["applicationId"], "suspended": True}, "id"),
+        (ASSOCIATE, {**associated, "applicationId": theirs["applicationId"]}, "applicationId"),
+        (ASSOCIATE, {**associated, "signatureId": theirs["signatureId"]}, "signatureId"),
+        (ASSOCIATE, {**associated, "templateId": theirs["templateId"]}, "templateId"),
         (
             CREATE_SIGNATURE,
             {"applicationId": theirs["applicationId"], "name": "公司", "type": "NOTIFICATION"},
