@@ -40,7 +40,7 @@ class PricesError(ValueError):
     """The configured prices can't be used. The text is one line, fit to follow the setting's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PriceList:
     """The prices of a segment for one region and SMS type, by leading digits; "" is every number."""
 
@@ -53,7 +53,7 @@ class PriceList:
                 return price
         return None
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """How many leading digits can matter."""
         return max(map(len, self.prices), default=0)
