@@ -218,6 +218,26 @@ async def failed_numbers(task_id: int) -> AsyncIterator[tuple[str, str]]:
         position = rows[-1]["position"]
 
 
+async def rejected_rows(task_id: int) -> AsyncIterator[RejectedRowView]:
+    """All rows that were deleted from a task's list, in the order of the sheet."""
+    last = 0
+    while True:
+        rows = await db.fetch(
+            """
+            SELECT row, value, reason FROM rejected_row
+            WHERE task_id = $1 AND row > $2 ORDER BY row LIMIT $3
+            """,
+            task_id,
+            last,
+            _EXPORT_PAGE,
+        )
+        for row in rows:
+            yield _rejected_row(row)
+        if len(rows) < _EXPORT_PAGE:
+            return
+        last = rows[-1]["row"]
+
+
 def _message(row: asyncpg.Record) -> MessageView:
     return MessageView(
         task_id=row["task_id"],

@@ -8,7 +8,7 @@ from typing import Annotated
 import strawberry
 
 from api.context import Info
-from api.downloads import failed_numbers_path
+from api.downloads import failed_numbers_path, rejected_rows_path
 from api.schema import global_ids
 from api.schema.billing import Billing, FailureReason
 from api.schema.connections import PAGE, After, Connection, First, connect, refusing_bad_input, size
@@ -253,6 +253,25 @@ class Task(Node):
         if not self.view.counts.failed:
             return None
         path = failed_numbers_path(self.view.id, format or FileFormat.XLSX)
+        return info.context.services.link(path, self.view.account_id)
+
+    @field(
+        "Where the rows that were deleted from the recipient list can be downloaded, to be mended and "
+        "uploaded again. Column A has the text as found, to be corrected there; it is blank where there is "
+        "nothing to mend (duplicates and opted-out numbers). Beside it are a suggested number, the reason, "
+        "the row in the original list, and the text as found once more. The link needs no token and is good "
+        "for 15 minutes. Null if no row was deleted."
+    )
+    def rejected_rows_url(
+        self,
+        info: Info,
+        format: Annotated[  # noqa: A002 - the public name
+            FileFormat | None, strawberry.argument(description="What kind of file.")
+        ] = FileFormat.XLSX,
+    ) -> str | None:
+        if not self.view.recipients.deleted:
+            return None
+        path = rejected_rows_path(self.view.id, format or FileFormat.XLSX)
         return info.context.services.link(path, self.view.account_id)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The files people download: Excel must leave the numbers alone, and they can be uploaded again."""
 
+import csv
 import io
 from pathlib import Path
 from typing import Any, Self
@@ -7,9 +8,15 @@ from typing import Any, Self
 import openpyxl
 import pytest
 
-from domain.number_files import SAMPLE_NUMBERS, FileFormat, sample_recipient_file, write_failed_numbers
-from domain.recipient_file import ReadLimits, read_recipients
-from domain.states import Region
+from domain.number_files import (
+    SAMPLE_NUMBERS,
+    FileFormat,
+    sample_recipient_file,
+    write_failed_numbers,
+    write_rejected_rows,
+)
+from domain.recipient_file import ReadLimits, RejectedRow, read_recipients
+from domain.states import Region, RowRejection
 
 ROWS = [
     ("+8613800138000", "MILIMIT: the number's daily limit is reached"),
@@ -100,3 +107,25 @@ def test_rows_are_taken_one_at_a_time(file_format: FileFormat) -> None:
 
     write_failed_numbers(rows(), io.BytesIO(), file_format)
     assert most <= 2
+
+
+@pytest.mark.parametrize("reason", RowRejection)
+def test_every_rejection_is_told_in_words(reason: RowRejection) -> None:
+    target = io.BytesIO()
+    write_rejected_rows([RejectedRow(7, "x", reason)], Region.INTERNATIONAL, target, FileFormat.XLSX)
+    _, (number, _, told, row, found) = cells(target.getvalue())
+    assert (number.value or "x", row.value, found.value) == ("x", "7", "x")
+    assert told.value.endswith(".")
+    assert " " in told.value
+    assert reason.value not in told.value
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", " =1+1", "\t=1", "\n=1", "+1+1", "-1", "@SUM(1)", "＝1", "+44 7400 123456", "+"]
+)
+def test_what_people_wrote_is_no_formula_in_csv(text: str) -> None:
+    target = io.BytesIO()
+    rejected = RejectedRow(1, text, RowRejection.NOT_A_NUMBER)
+    write_rejected_rows([rejected], Region.INTERNATIONAL, target, FileFormat.CSV)
+    _, row = csv.reader(io.StringIO(target.getvalue().decode("utf-8-sig"), newline=""))
+    assert row[0] == row[4] == f"'{text}"
