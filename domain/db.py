@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from aerich import Command
 from asyncpg.pool import PoolConnectionProxy
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
-from tortoise.transactions import in_transaction
+from tortoise.connection import get_connections
 
 import migrations
 from domain.errors import DatabaseUnavailable
@@ -32,6 +33,7 @@ UNAVAILABLE = (
     asyncpg.TransactionRollbackError,
 )
 """What a statement may raise although nothing is wrong with it: worth trying again a little later."""
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 MIGRATION_LOCK = 4_710_231
 """Key of the advisory lock that lets only one process migrate at a time."""
 
@@ -39,22 +41,26 @@ MIGRATION_LOCK = 4_710_231
 def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, Any]:
     """Tortoise's configuration for a `postgres://user:password@host:port/name` URL.
 
-    A Unix socket is given as `?host=/directory`.
+    A Unix socket is given as `?host=/directory`, TLS as `?sslmode=`, with `sslrootcert=` for one's own CA.
+    Raises ValueError or OSError for a URL that cannot be used.
     """
     url = urlsplit(database_url)
-    query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    query = {key: values[-1] for key, values in parse_qs(url.query, strict_parsing=bool(url.query)).items()}
     credentials: dict[str, Any] = {
         "host": query.pop("host", None) or url.hostname or "localhost",
-        "port": url.port or int(query.pop("port", "5432")),
+        "port": int(query.pop("port", None) or url.port or 5432),
         "user": unquote(url.username or "postgres"),
         "password": unquote(url.password) if url.password else None,
-        "database": url.path.lstrip("/") or "postgres",
+        "database": unquote(url.path.lstrip("/")) or "postgres",
         "minsize": 1,
         "maxsize": pool_size,
         "server_settings": {"timezone": "UTC", "application_name": "groupsms"},
     }
-    if "sslmode" in query:
-        credentials["ssl"] = query["sslmode"]
+    mode, certificate = query.pop("sslmode", None), query.pop("sslrootcert", None)
+    if mode is not None:
+        credentials["ssl"] = _tls(mode, certificate)
+    if query:
+        raise ValueError(f"the parameter {min(query)} is not known; host, port, sslmode and sslrootcert are")
     return {
         "connections": {
             "default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials},
@@ -67,17 +73,31 @@ def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, 
     }
 
 
+def _tls(mode: str, certificate: str | None) -> str | ssl.SSLContext:
+    if mode not in _SSL_MODES:
+        raise ValueError(f"sslmode is one of {', '.join(_SSL_MODES)}")
+    if mode not in {"verify-ca", "verify-full"}:
+        return mode
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = mode == "verify-full"
+    return context
+
+
 @asynccontextmanager
 async def connected(database_url: str, pool_size: int = POOL_SIZE) -> AsyncIterator[None]:
     """Keep the process's pool open.
 
     Raises `DatabaseUnavailable` if no connection can be made at the start.
     """
-    await Tortoise.init(config=tortoise_config(database_url, pool_size), _enable_global_fallback=True)
+    try:
+        config = tortoise_config(database_url, pool_size)
+    except (ValueError, OSError) as error:
+        raise DatabaseUnavailable(f"cannot use the database's URL: {error}") from error
+    await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         try:
             await fetchval("SELECT 1")
-        except (OSError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise DatabaseUnavailable(f"cannot connect to PostgreSQL: {error}") from error
         yield
     finally:
@@ -97,9 +117,24 @@ async def connection() -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[Connection]:
-    """A transaction; model calls inside it take part. No tasks may be spawned inside."""
-    async with in_transaction("default") as wrapper:
-        yield cast("TransactionWrapper", wrapper)._connection  # noqa: SLF001 - COPY and RETURNING need asyncpg itself
+    """A transaction; model calls inside it take part, and one inside another is a savepoint.
+
+    No tasks may be spawned inside. Not Tortoise's own: when its BEGIN fails, the task that asked for it is
+    left with a dead connection for ever.
+    """
+    client = _client()
+    if isinstance(client, TransactionWrapper):
+        async with client._connection.transaction():  # noqa: SLF001 - COPY and RETURNING need asyncpg itself
+            yield client._connection  # noqa: SLF001
+        return
+    async with client.acquire_connection() as conn, conn.transaction():
+        wrapper = TransactionWrapper(client)
+        wrapper._connection = conn  # noqa: SLF001
+        token = get_connections().set("default", wrapper)
+        try:
+            yield conn
+        finally:
+            get_connections().reset(token)
 
 
 async def fetch(sql: str, *args: object) -> list[asyncpg.Record]:
@@ -130,11 +165,10 @@ async def migrate(database_url: str) -> list[str]:
 
     Safe to run from many processes at once: an advisory lock lets one at a time through.
     """
-    config = tortoise_config(database_url, pool_size=2)
     async with connected(database_url, pool_size=2), connection() as lock:
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         try:
-            command = _aerich(config)
+            command = _aerich(tortoise_config(database_url, pool_size=2))
             await command.init()
             return await command.upgrade(run_in_transaction=True)
         finally:
