@@ -136,6 +136,8 @@ async def test_a_database_of_the_first_release_is_brought_up_with_its_data(empty
                 VALUES (1, 1, 34600000001, 1, 1);
             INSERT INTO segment (task_id, position, index, number, gateway, submitted_at, result)
                 VALUES (1, 1, 1, 34600000001, 'default', now(), 1);
+            INSERT INTO message (task_id, position, number, result, handover, error_code)
+                VALUES (1, 2, 34600000002, 3, 1, 'BLACK'), (1, 3, 34600000003, 3, 1, NULL);
             INSERT INTO task_counter (task_id, shard, unknown) VALUES (1, 0, 1);
             """
         )
@@ -152,6 +154,8 @@ async def test_a_database_of_the_first_release_is_brought_up_with_its_data(empty
             "EUR",
         )
         assert await db.fetchval("SELECT count(*) FROM message JOIN segment USING (task_id, position)") == 1
+        failures = await db.fetch("SELECT error_code, messages FROM task_failure ORDER BY 1")
+        assert [tuple(failure) for failure in failures] == [("", 1), ("BLACK", 1)]
 
 
 async def test_each_step_back_undoes_its_step_and_the_last_leaves_nothing(empty_url: str) -> None:

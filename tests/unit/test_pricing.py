@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import phonenumbers
 import pytest
@@ -56,6 +58,17 @@ def test_the_longest_leading_digits_win(
     region: Region, sms_type: SmsType, digits: str, price: str | None
 ) -> None:
     assert CNY.price(region, sms_type, digits) == (None if price is None else Decimal(price))
+
+
+def test_the_example_in_the_readme_costs_what_the_readme_says() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = re.search(r"## Prices\n.*?```json\n(.*?)```", readme, re.DOTALL)
+    assert example
+    prices = parse_prices(example[1])
+    assert set(prices) == {"CNY", "EUR"}
+    assert prices["CNY"].price(INTERNATIONAL, NOTIFICATION, "17875550123") == Decimal("0.21")
+    assert prices["CNY"].price(INTERNATIONAL, NOTIFICATION, "12125550123") == Decimal("0.06")
+    assert prices["CNY"].price(INTERNATIONAL, PROMOTION, "12125550123") is None
 
 
 def test_each_currency_has_its_own_table() -> None:
