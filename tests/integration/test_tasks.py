@@ -1,6 +1,7 @@
 """Creating, canceling, deleting and starting tasks."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -226,6 +227,24 @@ async def test_a_connection_that_dies_during_the_copy_leaves_nothing(world: Worl
     assert await rows_left() == 0
     await db.fetch("DROP TRIGGER die ON message")
     await world.check(await world.create(1000))
+
+
+async def test_requests_that_are_broken_off_leave_no_connection_behind(world: World) -> None:
+    task_id = await world.create(1)
+
+    async def work() -> None:
+        while True:
+            await tasks.advance_task(task_id, world.bell)
+
+    for milliseconds in range(1, 21):
+        requests = [asyncio.create_task(work()) for _ in range(db.POOL_SIZE)]
+        await asyncio.wait(requests, timeout=milliseconds / 1000)
+        for request in requests:
+            request.cancel()
+        await asyncio.wait(requests)
+    async with asyncio.timeout(5), AsyncExitStack() as stack:
+        for _ in range(db.POOL_SIZE):
+            await stack.enter_async_context(db.connection())
 
 
 async def test_after_the_commit_the_bell_is_rung(world: World) -> None:
