@@ -83,8 +83,10 @@ async def resume_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
         blockers = tuple(selection.application_blockers(application))
         resumed = await conn.fetchval(
             """
-            UPDATE task SET status = 'SENDING', deadline_at = groupsms_now() + $3, revision = revision + 1
-            WHERE id = $1 AND account_id = $2 AND status = 'PAUSED' AND NOT $4
+            UPDATE task
+            SET status = 'SENDING', paused_by_suspension = FALSE, deadline_at = groupsms_now() + $3::interval,
+                revision = revision + 1
+            WHERE id = $1 AND account_id = $2 AND status = 'PAUSED' AND NOT $4::bool
             RETURNING id
             """,
             task_id,
@@ -136,7 +138,7 @@ async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorb
         chosen = schedule.check_send_time(send_at, now, viewer.time_zone)
         moved = await conn.fetchval(
             """
-            UPDATE task SET send_at = $3, deadline_at = $3 + $4::interval, revision = revision + 1
+            UPDATE task SET send_at = $3, deadline_at = $3::timestamptz + $4, revision = revision + 1
             WHERE id = $1 AND account_id = $2 AND status = 'SCHEDULED'
               AND send_at - $5::interval >= groupsms_now()
             RETURNING id

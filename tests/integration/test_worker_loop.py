@@ -2,147 +2,36 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
 
 from domain import db, sweep
-from domain.bus import open_bus
 from domain.engines import Engines
 from domain.ports import (
     Handover,
     Outcome,
-    ReceiptSink,
-    SegmentHandover,
     Submission,
 )
-from domain.settings import Settings
 from domain.states import TaskStatus
 from tests.integration.conftest import Travel
-from tests.integration.world import GATEWAY, World, eventually, phones
+from tests.integration.dispatching import (
+    RecordingGateway,
+    accepted,
+    dispatching,
+    each_once,
+    handed_over,
+    is_at,
+    of,
+    worker,
+)
+from tests.integration.world import World, eventually, phones
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
-from workers.main import WorkerProcess
 from workers.smpp.clock import SystemClock
 
-Answer = Callable[[Submission], Handover]
-
-
-def accepted(submission: Submission) -> Handover:
-    return Handover(Outcome.ACCEPTED, (SegmentHandover(f"id{submission.number}"),))
-
-
-def of(outcome: Outcome, retry_after: float = 0.0) -> Handover:
-    error_code = "0x0000000B" if outcome is Outcome.REFUSED else None
-    return Handover(outcome, (SegmentHandover(None, error_code),), retry_after)
-
-
-class RecordingGateway:
-    """A `domain.ports.Gateway` to a message centre of this test, which writes down what reaches it."""
-
-    name = GATEWAY
-    rate = float("inf")
-
-    def __init__(self, answer: Answer = accepted, *, window: int = 100) -> None:
-        self.window = window
-        self.reached: list[str] = []
-        """The numbers whose message reached the centre, in order."""
-        self.answer = answer
-        self.under_way: list[tuple[Submission, asyncio.Future[Handover]]] = []
-        self.most_under_way = 0
-        self.held = asyncio.Event()
-        """While this is set, nothing is answered."""
-
-    async def start(self, receipts: ReceiptSink) -> None:
-        """Nothing to connect to."""
-
-    async def ready(self) -> None:
-        """Always."""
-
-    def submit(self, submission: Submission) -> asyncio.Future[Handover]:
-        """Take a message; it is answered in a later turn of the event loop."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Handover] = loop.create_future()
-        self.under_way.append((submission, future))
-        self.most_under_way = max(self.most_under_way, len(self.under_way))
-        if len(self.under_way) == 1:
-            loop.call_soon(self.answer_all)
-        return future
-
-    def answer_all(self) -> None:
-        """Answer what is under way, unless answers are held back."""
-        if self.held.is_set():
-            return
-        answering, self.under_way = self.under_way, []
-        for submission, future in answering:
-            handover = self.answer(submission)
-            if handover.outcome in (Outcome.ACCEPTED, Outcome.IN_DOUBT):
-                self.reached.append(submission.number)
-            future.set_result(handover)
-
-    def let_go(self) -> None:
-        """Answer again."""
-        self.held.clear()
-        self.answer_all()
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-@asynccontextmanager
-async def dispatching(world: World, gateway: RecordingGateway) -> AsyncIterator[Dispatcher]:
-    """One dispatcher at work; it is stopped at the end, and must end then."""
-    clock = SystemClock()
-    announcer = Announcer(world.bell, clock)
-    dispatcher = Dispatcher(gateway, shard=1, clock=clock, announcer=announcer)
-    running = asyncio.create_task(dispatcher.run())
-    announcing = asyncio.create_task(announcer.run())
-    try:
-        yield dispatcher
-    finally:
-        dispatcher.stop()
-        async with asyncio.timeout(10):
-            await running
-        announcing.cancel()
-        await asyncio.gather(announcing, return_exceptions=True)
-        await announcer.announce()
-
-
-def is_at(world: World, task_id: int, *statuses: TaskStatus) -> Callable[[], Awaitable[bool]]:
-    async def check() -> bool:
-        return (await world.read(task_id)).status in statuses
-
-    return check
-
-
-def handed_over(world: World, task_id: int, count: int) -> Callable[[], Awaitable[bool]]:
-    async def check() -> bool:
-        return (await world.read(task_id)).counts.handed_over >= count
-
-    return check
-
-
-def each_once(numbers: list[str], reached: list[str]) -> None:
-    assert Counter(reached) == Counter(dict.fromkeys(numbers, 1))
-
-
 # --- a whole worker -----------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def worker(engines: Engines, redis_url: str, url: str) -> AsyncIterator[WorkerProcess]:
-    settings = Settings(database_url=engines.database_url, redis_url=redis_url, gateways={GATEWAY: url})
-    async with open_bus(redis_url) as bus:
-        process = WorkerProcess(settings, bus, redis_url)
-        running = asyncio.create_task(process.run())
-        try:
-            yield process
-        finally:
-            process.stop()
-            async with asyncio.timeout(15):
-                await running
 
 
 FAST = "simulator://?window=500&delay=0.01&receipt_delay=0.02"

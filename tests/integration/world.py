@@ -159,6 +159,7 @@ class World:
         if (before := self._seen.get(task_id)) is not None:
             assert task.revision >= before.revision
             assert task.status in reachable(before.status)
+            assert task.counts.not_sent >= before.counts.not_sent
             if (task.counts, task.status) != (before.counts, before.status):
                 assert task.revision > before.revision
         self._seen[task_id] = task
@@ -249,7 +250,9 @@ def reachable(status: TaskStatus) -> set[TaskStatus]:
     return found
 
 
-async def mainland(viewer: Viewer, *, content: str = "您的预约已确认。") -> Materials:
+async def mainland(
+    viewer: Viewer, *, content: str = "您的预约已确认。", sms_type: SmsType = SmsType.NOTIFICATION
+) -> Materials:
     """An application of the Chinese mainland with an approved signature and template."""
     application = await resources.create_application(
         viewer,
@@ -263,16 +266,21 @@ async def mainland(viewer: Viewer, *, content: str = "您的预约已确认。")
         viewer,
         application_id=application.id,
         name="测试公司",
-        sms_type=SmsType.NOTIFICATION,
+        sms_type=sms_type,
         channel_number="10690001",
         universal=False,
     )
     await resources.review_signature(signature.id, approve=True, note=None, channel_number=None)
-    template_id = await approved_template(viewer, application.id, signature.id, content)
+    template_id = await approved_template(viewer, application.id, signature.id, content, sms_type)
     return Materials(application.id, signature.id, template_id)
 
 
-async def international(viewer: Viewer, *, content: str = "Your booking is confirmed.") -> Materials:
+async def international(
+    viewer: Viewer,
+    *,
+    content: str = "Your booking is confirmed.",
+    sms_type: SmsType = SmsType.NOTIFICATION,
+) -> Materials:
     """An international application with an approved template."""
     application = await resources.create_application(
         viewer,
@@ -282,18 +290,23 @@ async def international(viewer: Viewer, *, content: str = "Your booking is confi
         gateway=GATEWAY,
         gateways=[GATEWAY],
     )
-    return Materials(application.id, None, await approved_template(viewer, application.id, None, content))
+    template_id = await approved_template(viewer, application.id, None, content, sms_type)
+    return Materials(application.id, None, template_id)
 
 
 async def approved_template(
-    viewer: Viewer, application_id: int, signature_id: int | None, content: str
+    viewer: Viewer,
+    application_id: int,
+    signature_id: int | None,
+    content: str,
+    sms_type: SmsType = SmsType.NOTIFICATION,
 ) -> int:
     """A template, approved and activated; returns its id."""
     template = await resources.create_template(
         viewer,
         application_id=application_id,
         name="Notice",
-        sms_type=SmsType.NOTIFICATION,
+        sms_type=sms_type,
         content=content,
         signature_id=signature_id,
         universal=False,
