@@ -19,7 +19,10 @@ async def _run(settings: Settings) -> int:
     # Before the engines: a port in use is found out at once.
     with listen(settings.host, settings.port) as bound:
         uploads = upload_directory(settings)
-        uploads.mkdir(parents=True, exist_ok=True)
+        try:
+            uploads.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise startup.StartupError(f"cannot use {uploads} for uploads: {error.strerror}") from error
         remove_leftovers(uploads, now=datetime.now(UTC))
         async with startup.service(settings) as (database_url, redis_url):
             app = build(settings, database_url, redis_url)

@@ -27,7 +27,7 @@ _FIELD_COUNT = 8
 _FILE_COUNT = 4
 _WRITE_SIZE = 256 * 1024
 _PREFIX = "groupsms-upload-"
-_LEFTOVER_AGE = timedelta(hours=1)
+_LEFTOVER_AGE = timedelta(minutes=10)
 
 
 class MalformedUploadError(Exception):

@@ -13,7 +13,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_is_redis(cls, url: str | None) -> str | None:
-        return None if url is None else _with_scheme(url, REDIS_SCHEMES)
+        return None if url is None else _redis_url(_with_scheme(url, REDIS_SCHEMES))
 
     @field_validator("gateways")
     @classmethod
@@ -189,6 +189,16 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY is not set and {path} can't be used: {error.strerror}"
             ) from error
+
+
+def _redis_url(url: str) -> str:
+    parts = urlsplit(url)
+    if unknown := parse_qs(parts.query).keys() - {"db"}:
+        raise ValueError(f"has the unknown parameter {min(unknown)!r}")
+    database = parse_qs(parts.query).get("db", [parts.path.lstrip("/") if parts.scheme != "unix" else ""])[0]
+    if database and not database.isdecimal():
+        raise ValueError(f"names the database {database!r}, which is not a number")
+    return url
 
 
 def load_settings() -> Settings:

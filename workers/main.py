@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from domain import db, sweep
 from domain.bus import Bus, open_bus
 from domain.ports import Clock, Gateway
-from domain.settings import Settings
+from domain.settings import PREFIX, Settings, SettingsError
 from domain.startup import service
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
@@ -40,14 +40,14 @@ class WorkerProcess:
     """Everything that runs in a worker, from `run` until `stop`."""
 
     def __init__(self, settings: Settings, bus: Bus, redis_url: str) -> None:
-        """Raises ValueError, one line, if a gateway's URL is wrong."""
+        """Raises `SettingsError` if a gateway's URL is wrong."""
         self._settings = settings
         self._bus = bus
         self._redis_url = redis_url
         self._clock: Clock = SystemClock()
         self._announcer = Announcer(bus, self._clock)
         self._identity = uuid4()
-        self._gateways = [open_gateway(name, url) for name, url in settings.gateways.items()]
+        self._gateways = [_gateway(name, url) for name, url in settings.gateways.items()]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
         self._sinks = {
             gateway.name: StoredReceipts(gateway.name, shard=self._shard, announcer=self._announcer)
@@ -118,6 +118,13 @@ class WorkerProcess:
                 await listener.wait(ANY_CHANGE)
                 for dispatcher in self._dispatchers:
                     dispatcher.look()
+
+
+def _gateway(name: str, url: str) -> Gateway:
+    try:
+        return open_gateway(name, url)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}GATEWAYS__{name.upper()}: {error}") from error
 
 
 async def work(settings: Settings) -> int:

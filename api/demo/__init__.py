@@ -56,10 +56,13 @@ async def _serve(settings: Settings, database_url: str, stopping: asyncio.Future
             if not once:
                 console.print("Still serving; press Ctrl-C to stop.")
                 await _first_of(stopping, processes.failure)
+        through = showing.done()
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
         if processes.failure.done():
             raise Shortfall(processes.failure.result())
+        if once and not through:
+            raise Shortfall("it was stopped before the messages were through")
 
 
 async def _show(settings: Settings, processes: Processes, files: Path) -> None:

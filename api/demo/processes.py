@@ -19,7 +19,7 @@ STOPPED_WITHIN = 20.0
 
 
 def shut_down_on_signal() -> asyncio.Future[None]:
-    """A future that ends at SIGINT or SIGTERM."""
+    """A future that ends at SIGINT, at SIGTERM, and when the terminal is closed."""
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[None] = loop.create_future()
 
@@ -27,7 +27,7 @@ def shut_down_on_signal() -> asyncio.Future[None]:
         if not stopping.done():
             stopping.set_result(None)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
     return stopping
 

@@ -24,6 +24,7 @@ class ServiceClient:
     """Speaks GraphQL with the service at `base_url`, with a bearer token."""
 
     def __init__(self, base_url: str, token: str) -> None:
+        self.base_url = base_url
         self._authorization = f"Bearer {token}"
         self._socket_url = base_url.replace("http", "ws", 1) + "/graphql"
         self._http = httpx.AsyncClient(

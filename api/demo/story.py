@@ -16,7 +16,7 @@ APPLICATION, SIGNATURE, TEMPLATE = "Demo shop", "演示商店", "Opening"
 TEXT = "Dear customer, our new store opens on Saturday at 10:00. You are welcome!"
 
 _FIND = """query Find { applications(first: 100) { nodes {
-  id name signatures { nodes { id name } } templates { nodes { id name } }
+  id name signatures { nodes { id selectable } } templates { nodes { id selectable } }
 } } }"""
 _CREATE_APPLICATION = """mutation CreateApplication($input: CreateApplicationInput!) {
   created: createApplication(input: $input) { object: application { id } errors { message } } }"""
@@ -70,11 +70,15 @@ class Story:
         """Find or make the application, signature and template; their ids, as createTask takes them."""
         found = (await self._client.execute(_FIND))["applications"]["nodes"]
         for application in found:
-            if application["name"] == APPLICATION and application["signatures"]["nodes"]:
+            signatures, templates = (
+                [node["id"] for node in application[kind]["nodes"] if node["selectable"]]
+                for kind in ("signatures", "templates")
+            )
+            if application["name"] == APPLICATION and signatures and templates:
                 return {
                     "applicationId": application["id"],
-                    "signatureId": application["signatures"]["nodes"][0]["id"],
-                    "templateId": application["templates"]["nodes"][0]["id"],
+                    "signatureId": signatures[0],
+                    "templateId": templates[0],
                 }
         application_id = await self._make(_CREATE_APPLICATION, name=APPLICATION, region="CHINESE_MAINLAND")
         signature_id = await self._make(

@@ -63,7 +63,7 @@ def test_once_shows_the_line_and_leaves_nothing_twice_in_a_row(
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"), [("started API", signal.SIGINT), ("Still serving", signal.SIGTERM)]
+    ("moment", "number"), [("started API", signal.SIGINT), ("Still serving", signal.SIGHUP)]
 )
 def test_a_signal_leaves_no_process_behind(
     data_dir: Path, environment: dict[str, str], number: signal.Signals, moment: str
@@ -75,6 +75,19 @@ def test_a_signal_leaves_no_process_behind(
         demo.stdout.read()
         assert demo.wait(60) == 0
     wait_until(lambda: processes_of(data_dir) == [])
+
+
+def test_once_and_interrupted_is_no_success(data_dir: Path, environment: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [GROUPSMS, "demo", "--once"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert any("started API" in line for line in demo.stdout)
+        demo.terminate()
+        said = demo.stdout.read()
+        assert demo.wait(60) == 1
+    assert "stopped before" in said
+    assert processes_of(data_dir) == []
 
 
 def test_it_says_what_fell_short(data_dir: Path, environment: dict[str, str]) -> None:
