@@ -38,6 +38,8 @@ class NewTask:
     price_list: PriceList
     """Kept with the task, so that its bill never changes under it."""
     estimated_amount: Decimal
+    resend_of: int | None = None
+    """The task whose failed numbers these are."""
 
 
 async def insert_task(
@@ -75,11 +77,12 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         INSERT INTO task (
             account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
             text, encoding, segments_per_message, send_at, deadline_at, created_at,
-            imported, invalid, duplicates, opted_out, sms_type, currency, prices, estimated_amount
+            imported, invalid, duplicates, opted_out, sms_type, currency, prices, estimated_amount,
+            resend_of_id
         ) VALUES (
             $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
             $9, $10, $11, $12, $12::timestamptz + $13, groupsms_now(),
-            $14, $15, $16, $17, $18, $19, $20, $21
+            $14, $15, $16, $17, $18, $19, $20, $21, $22
         ) RETURNING id
         """,
         new.account_id,
@@ -103,6 +106,7 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         new.currency,
         json.dumps(new.price_list.to_json()),
         new.estimated_amount,
+        new.resend_of,
     )
     return task_id
 

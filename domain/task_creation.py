@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from domain import idempotency, task_orders
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import PreviewChanged, RecipientSummary, WarningsRefused
-from domain.idempotency import HeldKey
+from domain.idempotency import Answer, HeldKey
 from domain.imports import NewTask, insert_task
 from domain.ports import Doorbell
 from domain.task_orders import Intake, PreparedTask, RecipientSource, TaskOrder
@@ -38,6 +38,23 @@ class Created:
     recipients: RecipientSummary
     warnings: tuple[TaskWarning, ...]
 
+    def as_answer(self) -> Answer:
+        """As it is bound to an idempotency key."""
+        return {
+            "task_id": self.task_id,
+            "recipients": asdict(self.recipients),
+            "warnings": [[warning.code.value, warning.message] for warning in self.warnings],
+        }
+
+    @staticmethod
+    def of_answer(answer: Answer) -> Created:
+        """What was made by the request that the answer was bound by."""
+        return Created(
+            answer["task_id"],
+            RecipientSummary(**answer["recipients"]),
+            tuple(TaskWarning(WarningCode(code), message) for code, message in answer["warnings"]),
+        )
+
 
 async def create_task(
     viewer: Viewer,
@@ -57,7 +74,7 @@ async def create_task(
     async with idempotency.taken(viewer.account_id, conditions.idempotency_key, asked) as held:
         if isinstance(held, HeldKey):
             return await _create(viewer, order, intake, doorbell, conditions, held)
-        return _from_answer(held)
+        return Created.of_answer(held)
 
 
 async def _create(
@@ -70,18 +87,36 @@ async def _create(
 ) -> Created:
     prepared = await task_orders.prepare(viewer, order, intake)
     _check_conditions(prepared, conditions)
+    return await store(viewer, new_task(viewer, prepared), prepared, doorbell, key)
 
-    async def bind(conn: Connection, task_id: int) -> None:
+
+async def store(
+    viewer: Viewer,
+    new: NewTask,
+    prepared: PreparedTask,
+    doorbell: Doorbell,
+    key: HeldKey | None,
+    *,
+    also: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Created:
+    """Store a task, bind the answer to the key, and announce it.
+
+    `also` runs in the same transaction.
+    """
+
+    async def complete(conn: Connection, task_id: int) -> None:
+        if also is not None:
+            await also(conn)
         if key is not None:
-            await key.bind(conn, _answer(_created(task_id, prepared)), prepared.send_at)
+            await key.bind(conn, _created(task_id, prepared).as_answer(), prepared.send_at)
 
-    task_id = await insert_task(new_task(viewer, prepared), prepared.recipients, prepared.summary, also=bind)
+    task_id = await insert_task(new, prepared.recipients, prepared.summary, also=complete)
     await doorbell.task_changed(viewer.account_id, task_id)
     await doorbell.task_due(task_id, prepared.send_at)
     return _created(task_id, prepared)
 
 
-def new_task(viewer: Viewer, prepared: PreparedTask) -> NewTask:
+def new_task(viewer: Viewer, prepared: PreparedTask, *, resend_of: int | None = None) -> NewTask:
     """What is stored of a prepared order."""
     return NewTask(
         account_id=viewer.account_id,
@@ -92,6 +127,7 @@ def new_task(viewer: Viewer, prepared: PreparedTask) -> NewTask:
         send_at=prepared.send_at,
         price_list=prepared.price_list,
         estimated_amount=prepared.estimate.amount,
+        resend_of=resend_of,
     )
 
 
@@ -106,22 +142,6 @@ def _check_conditions(prepared: PreparedTask, conditions: Conditions) -> None:
 
 def _created(task_id: int, prepared: PreparedTask) -> Created:
     return Created(task_id, prepared.summary, prepared.warnings)
-
-
-def _answer(created: Created) -> dict[str, Any]:
-    return {
-        "task_id": created.task_id,
-        "recipients": asdict(created.recipients),
-        "warnings": [[warning.code.value, warning.message] for warning in created.warnings],
-    }
-
-
-def _from_answer(answer: dict[str, Any]) -> Created:
-    return Created(
-        answer["task_id"],
-        RecipientSummary(**answer["recipients"]),
-        tuple(TaskWarning(WarningCode(code), message) for code, message in answer["warnings"]),
-    )
 
 
 async def request_hash(order: TaskOrder, conditions: Conditions) -> bytes:

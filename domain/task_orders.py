@@ -63,6 +63,16 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send and when, found to be allowed."""
+
+    name: str
+    choice: Choice
+    send_at: datetime
+    immediate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedTask:
     """An order worked out: everything that a task of it would be."""
 
@@ -104,11 +114,22 @@ async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedT
 
     Raises `Refused` with everything that is wrong with it, or `RecipientListError`.
     """
-    choice, now, send_at = await _check(viewer, order)
-    region = choice.application.region
+    plan = await check(viewer, order, _list_errors(order.recipients))
     async with kept_lists.opened(viewer.account_id, order.recipients, intake.spool) as source:
         opted_out = await opt_outs.opted_out_numbers(viewer.account_id)
-        recipients = await _read(source, region, intake.limits, opted_out)
+        recipients = await _read(source, plan.choice.application.region, intake.limits, opted_out)
+    return await work_out(viewer, plan, recipients, intake.prices)
+
+
+async def work_out(
+    viewer: Viewer, plan: Plan, recipients: Recipients, prices: Mapping[str, PriceTable]
+) -> PreparedTask:
+    """What a task of these recipients would be.
+
+    Raises `RecipientListError` if no number is left.
+    """
+    choice = plan.choice
+    region = choice.application.region
     summary = RecipientSummary(
         imported=recipients.imported,
         invalid=recipients.invalid,
@@ -120,19 +141,19 @@ async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedT
             summary.message, "recipients", code=ErrorCode.NO_VALID_NUMBERS, recipients=summary
         )
     content = segment(choice.text, region)
-    price_list = _price_list(viewer, choice, intake.prices)
+    price_list = _price_list(viewer, choice, prices)
     estimate = await asyncio.to_thread(
         pricing.estimate, price_list, region, recipients.numbers, len(content.segments)
     )
     warnings = await task_warnings.of_order(
-        viewer, choice, content, send_at, recipients.numbers, summary, estimate
+        viewer, choice, content, plan.send_at, recipients.numbers, summary, estimate
     )
     return PreparedTask(
-        name=order.name.strip(),
+        name=plan.name,
         choice=choice,
         content=content,
-        send_at=send_at,
-        immediate=send_at == now,
+        send_at=plan.send_at,
+        immediate=plan.immediate,
         recipients=recipients,
         summary=summary,
         price_list=price_list,
@@ -141,9 +162,12 @@ async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedT
     )
 
 
-async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime, datetime]:
-    """The choice, the time now, and the time to send at."""
-    errors = [*name_errors(order.name), *_list_errors(order.recipients)]
+async def check(viewer: Viewer, order: TaskOrder, errors: Sequence[UserError] = ()) -> Plan:
+    """Check everything about an order but its recipients, in which `errors` were found.
+
+    Raises `Refused` with everything that is wrong.
+    """
+    errors = [*name_errors(order.name), *errors]
     now: datetime = await db.fetchval("SELECT groupsms_now()")
     send_at = now
     try:
@@ -160,7 +184,7 @@ async def _check(viewer: Viewer, order: TaskOrder) -> tuple[Choice, datetime, da
         errors.extend(error.errors)
     if errors or choice is None:
         raise Refused(errors)
-    return choice, now, send_at
+    return Plan(order.name.strip(), choice, send_at, immediate=send_at == now)
 
 
 def name_errors(name: str) -> list[UserError]:

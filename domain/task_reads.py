@@ -50,6 +50,8 @@ class TaskView:
     application_id: int
     signature_id: int | None
     template_id: int
+    resend_of_id: int | None
+    """The task whose failed numbers these are."""
     region: Region
     text: str
     encoding: Encoding
@@ -276,6 +278,7 @@ def task_view(row: asyncpg.Record) -> TaskView:
         application_id=row["application_id"],
         signature_id=row["signature_id"],
         template_id=row["template_id"],
+        resend_of_id=row["resend_of_id"],
         region=Region(row["region"]),
         text=row["text"],
         encoding=Encoding(row["encoding"]),

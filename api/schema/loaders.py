@@ -9,11 +9,12 @@ from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
-from domain import billing, message_reads, resource_reads
+from domain import billing, message_reads, resource_reads, task_reads
 from domain.billing import Charges, FailureReason
 from domain.message_reads import SegmentView
 from domain.models import Application
 from domain.resource_reads import JudgedSignature, JudgedTemplate, SignatureKey, TemplateKey
+from domain.task_reads import TaskView
 
 
 class Loaders:
@@ -36,6 +37,11 @@ class Loaders:
     def templates(self) -> DataLoader[TemplateKey, JudgedTemplate | None]:
         """Templates, judged."""
         return DataLoader(self._templates)
+
+    @cached_property
+    def tasks(self) -> DataLoader[int, TaskView | None]:
+        """Tasks by their keys."""
+        return DataLoader(self._tasks)
 
     @cached_property
     def segments(self) -> DataLoader[tuple[int, int], list[SegmentView]]:
@@ -62,6 +68,10 @@ class Loaders:
 
     async def _templates(self, keys: list[TemplateKey]) -> list[JudgedTemplate | None]:
         found = await resource_reads.judge_templates(self.account_id, keys)
+        return [found.get(key) for key in keys]
+
+    async def _tasks(self, keys: list[int]) -> list[TaskView | None]:
+        found = await task_reads.find_tasks(self.account_id, keys)
         return [found.get(key) for key in keys]
 
     async def _segments(self, keys: list[tuple[int, int]]) -> list[list[SegmentView]]:

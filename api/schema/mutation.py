@@ -16,6 +16,7 @@ from api.schema.mutations.pause_task import PauseTaskPayload, pause_task
 from api.schema.mutations.preview_task import PreviewTaskPayload, preview_task
 from api.schema.mutations.remove_opt_outs import RemoveOptOutsPayload, remove_opt_outs
 from api.schema.mutations.reschedule_task import RescheduleTaskPayload, reschedule_task
+from api.schema.mutations.resend_failed import resend_failed
 from api.schema.mutations.resume_task import ResumeTaskPayload, resume_task
 from api.schema.mutations.review_signature import ReviewSignaturePayload, review_signature
 from api.schema.mutations.review_template import ReviewTemplatePayload, review_template
@@ -78,6 +79,13 @@ class Mutation:
         description=(
             "Put a scheduled task at another time, at least five minutes before its present one. Needs the "
             "role SENDER."
+        ),
+    )
+    resend_failed: CreateTaskPayload = strawberry.mutation(
+        resolver=resend_failed,
+        description=(
+            "Make a new task of just the numbers of a task that failed for a reason that may pass. Each of "
+            "them can be resent once; those that opted out are left out. Needs the role SENDER."
         ),
     )
     add_opt_outs: AddOptOutsPayload = strawberry.mutation(

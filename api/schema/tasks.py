@@ -200,6 +200,13 @@ class Task(Node):
             return []
         return [FailureReason.of(reason) for reason in await self.loaders.failure_reasons.load(self.view.id)]
 
+    @field("The task whose failed numbers these are; null unless made by resendFailed.")
+    async def resend_of(self) -> Task | None:
+        if self.view.resend_of_id is None:
+            return None
+        found = await self.loaders.tasks.load(self.view.resend_of_id)
+        return Task.of(found, self.loaders) if found else None
+
     @field("Its numbers, in the order of the list, and what became of each.")
     async def messages(
         self,

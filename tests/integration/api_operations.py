@@ -80,6 +80,11 @@ OPT_OUTS = """query ($first: Int, $after: String, $ending: String) {
   optOuts(first: $first, after: $after, numberEndsWith: $ending) {
     nodes { number since source } totalCount pageInfo { endCursor hasNextPage } } }"""
 
+RESEND_FAILED = """mutation ($input: ResendFailedInput!) { resendFailed(input: $input) {
+  message task { id name status text sendAt recipients { rows imported } resendOf { id name }
+                 messages { nodes { number } } }
+  warnings { code } errors { __typename code message path } } }"""
+
 
 async def do(client: Client, document: str, **wanted: object) -> dict[str, Any]:
     """The payload of a mutation that must succeed."""
