@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,15 @@ async def with_failures(world: World, codes: list[str | None] = CODES) -> int:
     return task_id
 
 
-async def resend(world: World, task_id: int, key: str | None = None, **more: object) -> Created:
-    wanted = Resend(**{"task_id": task_id, "name": "Again", "send_at": None, **more})
+async def resend(
+    world: World,
+    task_id: int,
+    key: str | None = None,
+    *,
+    name: str = "Again",
+    send_at: datetime | None = None,
+) -> Created:
+    wanted = Resend(task_id, name, send_at)
     return await resending.resend_failed(world.viewer, wanted, world.intake.prices, world.bell, key)
 
 
