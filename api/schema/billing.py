@@ -47,7 +47,9 @@ class FailureReason:
     code: str = strawberry.field(description="The raw code, as the gateway or the network gave it.")
     cause: FailureCause = strawberry.field(description="What kind of failure it is.")
     count: int = strawberry.field(description="Messages that failed with it.")
-    billed: bool = strawberry.field(description="Whether they are charged all the same.")
+    billed: bool = strawberry.field(
+        description="Whether a segment that failed with it is charged all the same."
+    )
     may_pass: bool = strawberry.field(
         description="Whether the same messages may get through later: resendFailed takes them."
     )

@@ -50,7 +50,9 @@ class Failure:
     code: str = strawberry.field(description="The raw code, as the gateway or the network gave it.")
     cause: FailureCause = strawberry.field(description="What kind of failure it is.")
     advice: str = strawberry.field(description="Who can mend it, and how.")
-    billed: bool = strawberry.field(description="Whether it is charged all the same.")
+    billed: bool = strawberry.field(
+        description="Whether the segment that failed with it is charged all the same."
+    )
     may_pass: bool = strawberry.field(description="Whether the same message may get through later.")
 
     @staticmethod
