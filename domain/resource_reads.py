@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from domain import db, paging
 from domain.errors import Blocker
 from domain.models import (
-    Account,
     Application,
     ApplicationSignature,
     ApplicationTemplate,
@@ -163,11 +162,6 @@ async def find_applications(account_id: int, ids: Sequence[int]) -> dict[int, Ap
     """Those of the applications that belong to this account, by id."""
     found = await Application.filter(id__in=list(ids), account_id=account_id)
     return {application.id: application for application in found}
-
-
-async def find_account(account_id: int) -> Account:
-    """An account that is known to be there."""
-    return await Account.get(id=account_id)
 
 
 SignatureKey = tuple[int, int | None]

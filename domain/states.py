@@ -28,9 +28,6 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.STOPPED: frozenset(),
 }
 
-ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.CANCELED, TaskStatus.STOPPED})
-"""Statuses no transition leaves."""
-
 
 class CancelReason(StrEnum):
     """Why a scheduled task was canceled."""
@@ -48,10 +45,6 @@ class SendResult(StrEnum):
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
     NOT_SENT = "NOT_SENT"
-
-
-FINAL_RESULTS = frozenset({SendResult.DELIVERED, SendResult.FAILED, SendResult.NOT_SENT})
-"""Results that no later receipt moves."""
 
 
 class HandoverState(StrEnum):

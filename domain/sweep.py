@@ -5,8 +5,12 @@ Each step is safe to run on every machine at any time; the guarded statements it
 
 from __future__ import annotations
 
+import structlog
+
 from domain import db, dispatch, feed, idempotency, kept_lists, receipts, tasks
 from domain.ports import Doorbell
+
+log = structlog.get_logger()
 
 EMPTYING_BATCH = 10_000
 """Numbers of a deleted task that are removed in one transaction."""
@@ -18,7 +22,13 @@ async def start_due(doorbell: Doorbell) -> None:
     """Start, or cancel as overdue, every task whose time has come."""
     due = await db.fetch("SELECT id FROM task WHERE status = 'SCHEDULED' AND send_at <= groupsms_now()")
     for row in due:
-        await tasks.start_task(row["id"], doorbell)
+        try:
+            await tasks.start_task(row["id"], doorbell)
+        except db.UNAVAILABLE:
+            raise
+        except Exception:
+            # One task that cannot be started must not keep the others from it.
+            log.exception("task_not_started", task_id=row["id"])
 
 
 async def recover(doorbell: Doorbell, shard: int) -> None:

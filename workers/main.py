@@ -98,11 +98,15 @@ class WorkerProcess:
             await asyncio.gather(*loops, return_exceptions=True)
 
     async def _kept_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        said = ""
         while True:
             try:
                 await work()
             except (*db.UNAVAILABLE, RedisError) as error:
-                log.warning("loop_interrupted", loop=name, error=str(error) or type(error).__name__)
+                reason = str(error) or type(error).__name__
+                if reason != said:
+                    log.warning("loop_interrupted", loop=name, error=reason)
+                said = reason
             except Exception:
                 log.exception("loop_failed", loop=name)
             await self._clock.sleep(RESTART_AFTER)

@@ -51,6 +51,9 @@ class Flight:
     def settle(self, index: int, stage: Stage, handover: SegmentHandover | None = None) -> None:
         """Note what a segment came to."""
         self.stages[index] = stage
+        if stage is Stage.IN_DOUBT:
+            # Whatever it was postponed for before says nothing about this try.
+            self.handovers[index] = UNKNOWN_SEGMENT
         if handover is not None:
             self.handovers[index] = handover
         self.unsettled -= 1
