@@ -15,11 +15,10 @@ from domain.errors import InvalidInput, NotFound, Refused, UserError
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
 from domain.ports import Doorbell
 from domain.schedule import OVERDUE_AFTER
+from domain.selection import TEXT_LENGTH
 from domain.states import Region, ReviewStatus, SmsType
 
 NAME_LENGTH = 64
-TEXT_LENGTH = 500
-"""Characters of a message, signature and its brackets included."""
 _SIGNATURE_NAME = re.compile(r"[0-9A-Za-z\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f]{2,32}")
 _SENDER = re.compile(r"\+?[0-9]{3,20}|[0-9A-Za-z][0-9A-Za-z ._-]{0,10}")
 _CHANNEL_NUMBER = re.compile(r"[0-9]{3,20}")

@@ -13,6 +13,8 @@ from domain.errors import Blocker, BlockerCode, NotFound, NotSelectable, Refused
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
 from domain.states import Region, ReviewStatus, SmsType
 
+TEXT_LENGTH = 500
+"""Characters of a message, signature and its brackets included."""
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 

@@ -180,11 +180,25 @@ async def check(viewer: Viewer, order: TaskOrder, errors: Sequence[UserError] = 
             viewer.account_id, order.application_id, order.signature_id, order.template_id
         )
         errors.extend(choice.refusals())
+        errors.extend(_text_errors(choice))
     except Refused as error:
         errors.extend(error.errors)
     if errors or choice is None:
         raise Refused(errors)
     return Plan(order.name.strip(), choice, send_at, immediate=send_at == now)
+
+
+def _text_errors(choice: Choice) -> list[UserError]:
+    # A universal template meets its signature only here.
+    if len(choice.text) <= selection.TEXT_LENGTH:
+        return []
+    return [
+        InvalidInput(
+            f"The text has {len(choice.text)} characters with its signature; "
+            f"{selection.TEXT_LENGTH} are allowed.",
+            "templateId",
+        )
+    ]
 
 
 def name_errors(name: str) -> list[UserError]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from domain.errors import (
     WrongStatus,
 )
 from domain.message_reads import MessageFilter
-from domain.states import CancelReason, Encoding, RowRejection, SendResult, TaskStatus
+from domain.states import CancelReason, Encoding, RowRejection, SendResult, SmsType, TaskStatus
 from domain.task_orders import TaskOrder
 from tests.integration.conftest import Travel
 from tests.integration.world import LONG_TEXT, Bell, Materials, World, mainland, phones
@@ -419,3 +420,23 @@ async def test_two_who_start_the_same_task_start_it_once(world: World) -> None:
     assert [status for status in statuses if status] == [TaskStatus.SENDING]
     assert bell.changed == [(world.viewer.account_id, task_id)]
     assert (await world.check(task_id)).revision == 2
+
+
+async def test_a_universal_template_may_be_too_long_with_its_signature(world: World) -> None:
+    """Rule "What a task needs": text up to 500 characters with signature."""
+    template = await resources.create_template(
+        world.viewer,
+        application_id=world.mainland.application_id,
+        name="Long",
+        sms_type=SmsType.NOTIFICATION,
+        content="长" * 500,
+        signature_id=None,
+        universal=True,
+        external_id=None,
+    )
+    await resources.review_template(template.id, approve=True, note=None)
+    with pytest.raises(Refused) as refused:
+        await create(world, replace(world.order(phones(1)), template_id=template.id))
+    (error,) = refused.value.errors
+    assert error.path == ("templateId",)
+    assert "500 are allowed" in error.message
