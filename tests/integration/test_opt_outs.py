@@ -26,7 +26,8 @@ from tests.integration.api_operations import (
     prepare,
     refused,
 )
-from tests.integration.world import World, phones, settlements
+from tests.integration.dispatching import RecordingGateway, dispatching, each_once, is_at
+from tests.integration.world import World, eventually, phones, settlements
 
 ABROAD = "+447400123456"
 
@@ -254,6 +255,33 @@ async def test_a_claim_whose_lease_ran_out_skips_nothing(world: World) -> None:
     await dispatch.skip_opted_out(task_id, claim.index, uuid4(), [1, 2])
     await dispatch.skip_opted_out(task_id, claim.index, claim.owner, [1, 2])
     assert (await world.check(task_id)).counts.waiting == 2
+
+
+async def test_a_worker_leaves_out_what_opts_out_while_it_sends(world: World) -> None:
+    """Opt-outs: skipped at send time if added later, also in chunks that a worker holds by then."""
+    numbers = phones(2500)
+    task_id = await world.running(numbers)
+    gateway = RecordingGateway(window=50)
+    gateway.held.set()
+
+    async def window_is_full() -> bool:
+        return len(gateway.under_way) == 50
+
+    async with dispatching(world, gateway):
+        await eventually(window_is_full)
+        too_late, *in_time = [numbers[0], numbers[900], numbers[1500], numbers[2400]]
+        await add(world, too_late, *in_time)
+        gateway.let_go()
+        await eventually(is_at(world, task_id, TaskStatus.SENT))
+    each_once([number for number in numbers if number not in in_time], gateway.reached)
+    task = await world.check(task_id)
+    assert (task.counts.not_sent, task.counts.unknown) == (3, 2497)
+    assert await found_by(task_id, SendResult.NOT_SENT) == in_time
+
+
+async def found_by(task_id: int, result: SendResult) -> list[str]:
+    page = await message_reads.list_messages(task_id, MessageFilter(result_in=[result]), first=100)
+    return [each.number for each in page.items]
 
 
 # --- in the API -----------------------------------------------------------------------------------
