@@ -78,7 +78,7 @@ _explain(
     {
         Role.VIEWER: "Reads everything of the account.",
         Role.SENDER: "Also creates, cancels and deletes tasks.",
-        Role.MANAGER: "Also makes applications, signatures and templates.",
+        Role.MANAGER: "Also makes applications, signatures and templates, and keeps the list of opt-outs.",
         Role.OPERATOR: "Also reviews signatures and templates, those of other accounts too.",
     },
 )
@@ -157,7 +157,9 @@ _explain(
         SendResult.UNKNOWN: "Handed to the gateway; no final status report yet.",
         SendResult.DELIVERED: "It reached the phone.",
         SendResult.FAILED: "It will not arrive; failure says why.",
-        SendResult.NOT_SENT: "Canceled, stopped or past its deadline before the hand-over. Costs nothing.",
+        SendResult.NOT_SENT: (
+            "Canceled, stopped, opted out or past its deadline before the hand-over. Costs nothing."
+        ),
     },
 )
 _explain(

@@ -65,7 +65,7 @@ class ResultCounts:
     delivered: int = strawberry.field(description="Arrived.")
     failed: int = strawberry.field(description="Will not arrive.")
     not_sent: int = strawberry.field(
-        description="Canceled, stopped or past the deadline before the hand-over."
+        description="Canceled, stopped, opted out or past the deadline before the hand-over."
     )
     in_doubt: int = strawberry.field(
         description="Those among the unknown of which it is uncertain whether the gateway got them."

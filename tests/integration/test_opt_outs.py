@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -255,6 +256,18 @@ async def test_a_claim_whose_lease_ran_out_skips_nothing(world: World) -> None:
     await dispatch.skip_opted_out(task_id, claim.index, uuid4(), [1, 2])
     await dispatch.skip_opted_out(task_id, claim.index, claim.owner, [1, 2])
     assert (await world.check(task_id)).counts.waiting == 2
+
+
+async def test_a_claim_at_the_very_moment_either_leaves_it_out_or_must_be_given_back(world: World) -> None:
+    task_id = await world.running(60)
+    for number in phones(59):
+        claim, _ = await asyncio.gather(dispatch.claim(task_id, uuid4()), add(world, number))
+        assert claim is not None
+        if number in claim.numbers.values():
+            assert not await dispatch.mark(claim, claim.marked, [])
+        assert await dispatch.release(claim, claim.marked, [])
+    assert list((await world.claim(task_id)).numbers.values()) == phones(60)[59:]
+    assert (await world.check(task_id)).counts.not_sent == 59
 
 
 async def test_a_worker_leaves_out_what_opts_out_while_it_sends(world: World) -> None:
