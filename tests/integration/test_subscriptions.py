@@ -12,7 +12,7 @@ import pytest
 
 from api.schema import following, global_ids
 from api.schema.task_lists import change_cursor
-from domain import db, feed, sweep, tasks
+from domain import db, feed, sweep, task_control, tasks
 from domain.ports import ReceiptState
 from tests.integration.api_client import Api, Client, Events, serving
 from tests.integration.api_operations import CANCEL_TASK, DELETE_TASK, do
@@ -118,7 +118,7 @@ async def test_a_stopped_task_ends_when_nothing_is_pending(
     await world.hand_over(claim)
     if not pending:
         await world.receive(receipt(claim, 1))
-    await db.fetch("UPDATE task SET status = 'STOPPED', revision = revision + 1 WHERE id = $1", task_id)
+    await task_control.stop_task(world.viewer, task_id, world.bell)
     async with client.subscribe(TASK_UPDATED, id=task_key(task_id)) as events:
         assert (await updated(events))["status"] == "STOPPED"
         if pending:
