@@ -35,6 +35,8 @@ class Submission:
     """What the phone shows as the sender; may be empty."""
     not_after: float = float("inf")
     """The moment, on the monotonic clock, after which nothing of it may be put on the wire."""
+    begin_by: float = float("inf")
+    """The moment, on the monotonic clock, after which it is to be given back unless a part of it has left."""
 
 
 class Outcome(Enum):
@@ -104,8 +106,11 @@ class Gateway(Protocol):
     name: str
     window: int
     """How many messages may be given to it and not yet be settled."""
-    rate: float
-    """How many segments it puts on the wire in a second at most; infinite if nothing holds it back."""
+
+    @property
+    def rate(self) -> float:
+        """Segments it puts on the wire in a second at most, as of now; infinite if nothing holds it back."""
+        ...
 
     async def start(self, receipts: ReceiptSink) -> None:
         """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""

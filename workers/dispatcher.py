@@ -35,6 +35,8 @@ GIVE_BACK_AFTER = 3.0
 """Seconds the gateway may be away before others are given what this process holds."""
 PACED_AHEAD = 0.5
 """Seconds of its rate that a gateway is given at once: it cannot be told to stop what it was given."""
+BEGUN_WITHIN = 0.75
+"""Seconds a message may wait in a gateway that was throttled meanwhile: the task may be paused by then."""
 RETRY = 0.5
 """Seconds to wait after the database failed."""
 
@@ -197,9 +199,11 @@ class Dispatcher:
             self._lose(chunk)
             return
         self._free -= len(positions)
+        begin_by = self._clock.monotonic() + BEGUN_WITHIN
         for position in positions:
+            number = chunk.claim.numbers[position]
             submission = Submission(
-                chunk.claim.content, chunk.claim.numbers[position], chunk.claim.sender, chunk.lease_ends
+                chunk.claim.content, number, chunk.claim.sender, chunk.lease_ends, begin_by
             )
             self._gateway.submit(submission).add_done_callback(self._collector(chunk, position))
 

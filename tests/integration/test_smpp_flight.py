@@ -1,7 +1,9 @@
 """Messages whose segments fare differently: what is sent again, and what the whole came to."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +43,7 @@ def parts(visitor: Visitor) -> list[int]:
     return [part(frame)[1] for frame in visitor.of(Command.SUBMIT_SM)]
 
 
-async def sent_to(centre: ScriptedCentre, query: str = "") -> Handover:
+async def sent_to(centre: ScriptedCentre, query: str = "", begin_by: float = float("inf")) -> Handover:
     """Hand the message over and return what came of it."""
 
     async def sink(receipts: Sequence[Receipt]) -> None:
@@ -52,7 +54,7 @@ async def sent_to(centre: ScriptedCentre, query: str = "") -> Handover:
         await gateway.start(sink)
         await gateway.ready()
         try:
-            return await gateway.submit(MESSAGE)
+            return await gateway.submit(replace(MESSAGE, begin_by=begin_by))
         finally:
             for visitor in centre.visitors:
                 visitor.close()
@@ -113,6 +115,40 @@ async def test_a_centre_that_only_throttles_gets_the_message_back_to_the_sender(
 
         assert len(parts(centre.visitors[0])) < 12, "it backs off"
     assert (handover.outcome, handover.segments) == (Outcome.NOT_HANDED_OVER, (THROTTLED,) * 3)
+
+
+async def test_a_message_that_waits_too_long_to_be_begun_is_given_back() -> None:
+    """So that a throttled gateway does not send much of a task that was paused meanwhile."""
+
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            visitor.write(submit_resp(frame, status=Status.ESME_RTHROTTLED))
+
+    async with scripted_centre(script) as centre:
+        began = time.monotonic()
+        handover = await sent_to(centre, begin_by=began + 0.3)
+
+    assert 0.3 <= time.monotonic() - began < 5
+    assert (handover.outcome, handover.segments) == (Outcome.NOT_HANDED_OVER, (THROTTLED,) * 3)
+
+
+async def test_a_message_begun_in_time_is_sent_to_its_end() -> None:
+    """A part of it is there and cannot be taken back."""
+
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            first_try = parts(visitor).count(2) == 1
+            throttled = part(frame)[1] == 2 and first_try
+            status = Status.ESME_RTHROTTLED if throttled else Status.ESME_ROK
+            visitor.write(submit_resp(frame, str(part(frame)[1]), status=status))
+
+    async with scripted_centre(script) as centre:
+        handover = await sent_to(centre, "rate=2", begin_by=time.monotonic() + 0.3)
+
+        assert parts(centre.visitor) == [1, 2, 2, 3]
+    assert handover == Handover(Outcome.ACCEPTED, tuple(map(accepted, "123")))
 
 
 async def test_a_connection_lost_with_a_segment_unanswered_leaves_the_message_in_doubt() -> None:

@@ -60,39 +60,95 @@ def test_a_rate_that_is_none_is_refused(rate: float) -> None:
         Pace(rate)
 
 
-def test_one_burst_of_throttling_is_one_pause() -> None:
-    throttle = Throttle(100)
+class Limit:
+    """A centre that takes so many submits in any second, and an endless sender to it; time is simulated."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.throttle = Throttle()
+        self.now = 100.0
+        self.taken: list[float] = []
+        self.refused: list[float] = []
+
+    def send_for(self, seconds: float) -> None:
+        """Send as the throttle lets it; an answer takes half a millisecond."""
+        end = self.now + seconds
+        while self.now < end:
+            if wait := self.throttle.wait(self.now):
+                self.now += wait + 0.001
+                continue
+            written_at, self.now = self.now, self.now + 0.0005
+            self.throttle.wrote(written_at)
+            if len(self.taken) >= self.rate and written_at - self.taken[-self.rate] < 1.0:
+                self.refused.append(written_at)
+                self.throttle.throttled(written_at, self.now)
+            else:
+                self.taken.append(written_at)
+                self.throttle.accepted(written_at, self.now)
+
+    def shares(self, start: float) -> tuple[float, float]:
+        """Since then: what of the limit was used, and how much of what was sent was refused."""
+        taken = sum(at >= start for at in self.taken)
+        refused = sum(at >= start for at in self.refused)
+        return taken / (self.now - start) / self.rate, refused / (taken + refused)
+
+
+def test_one_burst_of_throttling_is_one_pause_and_no_limit_yet() -> None:
+    throttle = Throttle()
     for _ in range(100):
         throttle.throttled(written_at=1.0, now=1.2)
 
     assert throttle.wait(1.2) == pytest.approx(FIRST_PAUSE)
-    assert throttle.allowed == 50
+    assert throttle.rate == float("inf")
 
 
-def test_throttling_that_goes_on_pauses_longer_and_ends_at_one_in_flight() -> None:
-    throttle, now, pauses = Throttle(100), 1.0, []
+def test_throttling_that_goes_on_pauses_longer_but_never_long() -> None:
+    throttle, now, pauses = Throttle(), 1.0, []
     for _ in range(12):
         throttle.throttled(written_at=now, now=now)
         pauses.append(throttle.wait(now))
         now += pauses[-1]
 
-    assert pauses[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
-    assert max(pauses) == pytest.approx(LONGEST_PAUSE)
-    assert throttle.allowed == 1
+    assert pauses[:4] == pytest.approx([0.05, 0.1, 0.2, 0.4])
+    assert max(pauses) == pytest.approx(LONGEST_PAUSE) == pauses[-1]
 
 
-def test_accepted_messages_open_the_window_again() -> None:
-    throttle = Throttle(10)
-    throttle.throttled(written_at=1.0, now=1.0)
-    throttle.throttled(written_at=2.0, now=2.0)
-    accepted = 0
-    while throttle.allowed < 10:
-        throttle.accepted()
-        accepted += 1
+@pytest.mark.parametrize("rate", [2, 20, 200, 1000])
+def test_what_the_centre_allows_is_used_without_hammering(rate: int) -> None:
+    limit = Limit(rate)
+    limit.send_for(40)
 
-    assert 10 < accepted < 100
-    throttle.throttled(written_at=9.0, now=9.0)
-    assert throttle.wait(9.0) == pytest.approx(FIRST_PAUSE)
+    used, refused = limit.shares(105.0)
+    assert used > 0.9
+    assert refused < 0.03
+    assert len([at for at in limit.refused if at < 105.0]) < 30
+
+
+def test_a_limit_that_falls_and_rises_is_followed() -> None:
+    limit = Limit(200)
+    limit.send_for(20)
+    for rate in (40, 200):
+        changed_at = limit.now
+        limit.rate = rate
+        limit.send_for(60)
+
+        used, refused = limit.shares(changed_at + 40)
+        assert used > 0.9
+        assert refused < 0.03
+
+
+def test_now_and_then_a_refusal_is_no_limit() -> None:
+    """The centre refuses single submits, for reasons of their numbers."""
+    throttle, now = Throttle(), 1.0
+    for at in range(1, 3000):
+        now += throttle.wait(now) + 0.001
+        throttle.wrote(now)
+        if at % 50 == 0:
+            throttle.throttled(now, now)
+        else:
+            throttle.accepted(now, now)
+
+    assert throttle.rate == float("inf")
 
 
 def test_references_count_for_each_pair_and_stay_bounded() -> None:

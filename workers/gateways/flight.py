@@ -27,11 +27,19 @@ UNKNOWN_SEGMENT = SegmentHandover(None)
 class Flight:
     """A message's segments, and the future that ends when each of them has come to something."""
 
-    __slots__ = ("bodies", "deadline", "future", "handovers", "stages", "unsettled")
+    __slots__ = ("begin_by", "bodies", "deadline", "future", "handovers", "stages", "unsettled")
 
-    def __init__(self, bodies: list[bytes], future: asyncio.Future[Handover], deadline: float) -> None:
+    def __init__(
+        self,
+        bodies: list[bytes],
+        future: asyncio.Future[Handover],
+        deadline: float,
+        begin_by: float = float("inf"),
+    ) -> None:
         self.bodies = bodies
         self.future = future
+        self.begin_by = begin_by
+        """The moment after which nothing of it may be written if nothing was before."""
         self.deadline = deadline
         """The moment after which nothing more of it may be written."""
         self.stages = [Stage.WAITING] * len(bodies)
@@ -42,6 +50,10 @@ class Flight:
     def untouched(self) -> bool:
         """Whether nothing of it can have reached the message centre."""
         return all(stage in (Stage.WAITING, Stage.DROPPED) for stage in self.stages)
+
+    def is_over(self, now: float) -> bool:
+        """Whether what waits of it is to be given up."""
+        return now >= self.deadline or (now >= self.begin_by and self.untouched)
 
     @property
     def doubtful(self) -> bool:

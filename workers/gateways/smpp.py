@@ -34,7 +34,7 @@ a refusal, its code stays visible, and a person may send to the failed numbers a
 
 DEFAULT_HOLD: Final = 30.0
 """Seconds a segment may wait here to be written before the message is given back."""
-SWEEP_INTERVAL: Final = 1.0
+SWEEP_INTERVAL: Final = 0.25
 UNBOUND_RETRY: Final = 0.5
 """Seconds after which to try again, at least, when there is no bind."""
 LONGEST_CREDENTIAL: Final = 64
@@ -75,8 +75,7 @@ class SmppGateway:
         self._time_zone = time_zone
         self._hold = hold
         self._pace = pace or Pace(None)
-        self.rate = self._pace.rate
-        self._throttle = Throttle(options.window)
+        self._throttle = Throttle()
         self._encoder = SubmitEncoder()
         self._keeper = BindKeeper(
             name, endpoint, options, self._clock, self._deliver_sm, self._room_changed, self._bind_changed
@@ -86,6 +85,7 @@ class SmppGateway:
         self._flights: dict[Flight, None] = {}
         self._waiting: deque[tuple[Flight, int]] = deque()
         self._on_wire = 0
+        """Submits whose answer was not seen to yet; it may say that the message's next must not follow."""
         self._wake: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._closing = False
@@ -116,6 +116,11 @@ class SmppGateway:
         )
 
     # --- the port ---------------------------------------------------------------------------------
+
+    @property
+    def rate(self) -> float:
+        """Segments a second: what was agreed upon, or less where the message centre takes less."""
+        return min(self._pace.rate, self._throttle.rate)
 
     async def start(self, receipts: ReceiptSink) -> None:
         """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""
@@ -156,7 +161,7 @@ class SmppGateway:
             future.set_result(Handover(Outcome.REFUSED, (refused,) * len(submission.content.segments)))
             return future
         deadline = min(self._clock.monotonic() + self._hold, submission.not_after)
-        flight = Flight(bodies, future, deadline)
+        flight = Flight(bodies, future, deadline, submission.begin_by)
         self._flights[flight] = None
         self._waiting.extend((flight, index) for index in range(len(bodies)))
         self._pump()
@@ -184,7 +189,7 @@ class SmppGateway:
 
     def _room(self) -> int:
         session = self._keeper.session
-        return min(session.room, self._throttle.allowed - self._on_wire) if session is not None else 0
+        return min(session.room, self.window - self._on_wire) if session is not None else 0
 
     def _pump(self) -> None:
         """Write what is waiting, as far as window, pace and throttling let it."""
@@ -196,7 +201,7 @@ class SmppGateway:
             now = self._clock.monotonic()  # each time: a process may be frozen at any point
             if flight.stages[index] is not Stage.WAITING:
                 waiting.popleft()
-            elif now >= flight.deadline:
+            elif flight.is_over(now):
                 self._give_back((flight,))
             elif self._room() <= 0:
                 return
@@ -219,6 +224,7 @@ class SmppGateway:
     def _write(self, session: Session, flight: Flight, index: int, now: float) -> None:
         flight.stages[index] = Stage.ON_WIRE
         self._on_wire += 1
+        self._throttle.wrote(now)
         session.submit(flight.bodies[index]).add_done_callback(partial(self._answered, flight, index, now))
 
     def _answered(
@@ -231,7 +237,7 @@ class SmppGateway:
             if said is Unanswered.DISCONNECTED:
                 flight.drop_waiting()
         elif said.command_status == Status.ESME_ROK:
-            self._throttle.accepted()
+            self._throttle.accepted(written_at, self._clock.monotonic())
             flight.settle(index, Stage.ACCEPTED, SegmentHandover(pdu.c_string(said.body) or None))
         elif said.command_status in TRY_AGAIN:
             self._throttled(flight, index, said.command_status, written_at)
@@ -247,7 +253,7 @@ class SmppGateway:
         now = self._clock.monotonic()
         self._throttle.throttled(written_at, now)
         flight.postpone(index, f"0x{status:08X}")
-        if (self._closing and flight.untouched) or now >= flight.deadline or Stage.REFUSED in flight.stages:
+        if (self._closing and flight.untouched) or flight.is_over(now) or Stage.REFUSED in flight.stages:
             flight.drop_waiting()
         else:
             self._waiting.appendleft((flight, index))
@@ -274,7 +280,7 @@ class SmppGateway:
         while True:
             await self._clock.sleep(SWEEP_INTERVAL)
             now = self._clock.monotonic()
-            self._give_back(flight for flight in self._flights if flight.deadline <= now)
+            self._give_back(flight for flight in self._flights if flight.is_over(now))
 
     # --- what the bind says -----------------------------------------------------------------------
 
