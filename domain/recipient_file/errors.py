@@ -137,7 +137,7 @@ class TooManyNumbers(RecipientFileError):  # noqa: N818
     """More rows than a task may have recipients; the detail is how many it may."""
 
     code = FILE_TOO_LARGE
-    text = "The file holds more than {:,} numbers. Split it, and create a task for each part."
+    text = "The file holds more than {:,} numbers. Split it, and upload each part by itself."
 
 
 class FileTooLarge(RecipientFileError):  # noqa: N818
