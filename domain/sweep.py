@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from domain import db, dispatch, feed, idempotency, kept_lists, receipts, tasks
+from domain import db, feed, idempotency, kept_lists, receipts, recovery, tasks
 from domain.ports import Doorbell
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ async def start_due(doorbell: Doorbell) -> None:
 
 async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
-    changed = {*await dispatch.recover_lapsed(), *await receipts.apply_left_over(shard)}
+    changed = {*await recovery.recover_lapsed(), *await receipts.apply_left_over(shard)}
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
         await tasks.advance_task(task_id, doorbell)
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain import access, billing, db, dispatch, receipts
+from domain import access, billing, db, dispatch, receipts, recovery
 from domain.billing import Charges
 from domain.dispatch import Claim, Settlement
 from domain.failures import FailureCause
@@ -290,7 +290,7 @@ async def test_what_a_crash_put_in_doubt_costs_nothing(priced: World, travel: Tr
     assert await dispatch.mark(claim, 6, [5])
     assert await dispatch.settle(claim, settlements(claim, [1]), 0)
     await travel(dispatch.LEASE + timedelta(seconds=1))
-    assert await dispatch.recover_lapsed() == [claim.task_id]
+    assert await recovery.recover_lapsed() == [claim.task_id]
     assert (await priced.check(claim.task_id)).counts.in_doubt == 4
     assert await bill(claim.task_id) == Charges(1, Decimal("0.28000001"))
     # The worker that lost its lease charges nothing, either.

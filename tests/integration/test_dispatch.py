@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from domain import db, dispatch, message_reads, tasks
+from domain import db, dispatch, message_reads, recovery, tasks
 from domain.dispatch import LEASE, Claim
 from domain.message_reads import MessageFilter, MessageView
 from domain.ports import Handover, Outcome, SegmentHandover
@@ -102,7 +102,7 @@ async def test_a_lease_that_went_to_another_writes_nothing(world: World) -> None
     task_id = await world.running(10)
     first = await world.claim(task_id)
     await lapse(first)
-    await dispatch.recover_lapsed()
+    await recovery.recover_lapsed()
     second = await world.claim(task_id)
     assert await dispatch.mark(second, 5, [])
     before = await db.fetch("SELECT * FROM chunk")
@@ -126,7 +126,7 @@ async def test_renewing_and_working_extend_a_lease(world: World, travel: Travel)
     await travel(3 * step)
     assert await dispatch.renew([claim.owner, uuid4()]) == {claim.owner}
     await travel(4 * step)
-    assert await dispatch.recover_lapsed() == []
+    assert await recovery.recover_lapsed() == []
     assert await dispatch.finish(claim)
 
 
@@ -250,8 +250,8 @@ async def test_a_lapsed_lease_puts_in_doubt_just_what_was_marked_and_not_settled
     assert await dispatch.mark(claim, 7, [3])
     assert await dispatch.settle(claim, settlements(claim, [6], Outcome.REFUSED), 0)
     await lapse(claim)
-    assert await dispatch.recover_lapsed() == [task_id]
-    assert await dispatch.recover_lapsed() == []
+    assert await recovery.recover_lapsed() == [task_id]
+    assert await recovery.recover_lapsed() == []
     doubtful = [m.position for m in await messages(task_id) if m.handover is HandoverState.IN_DOUBT]
     assert doubtful == [2, 4, 5, 7]
     task = await world.check(task_id)
@@ -269,7 +269,7 @@ async def test_a_chunk_marked_to_its_end_is_done_after_its_lease(world: World) -
     claim = await world.claim(task_id)
     assert await dispatch.mark(claim, 3, [])
     await lapse(claim)
-    assert await dispatch.recover_lapsed() == [task_id]
+    assert await recovery.recover_lapsed() == [task_id]
     task = await world.advance(task_id)
     assert (task.status, task.counts.in_doubt) == (TaskStatus.SENT, 3)
     segments = await message_reads.segments_of(task_id, [1, 2, 3])
@@ -280,7 +280,7 @@ async def test_an_unmarked_chunk_goes_back_whole(world: World) -> None:
     task_id = await world.running(3)
     claim = await world.claim(task_id)
     await lapse(claim)
-    assert await dispatch.recover_lapsed() == [task_id]
+    assert await recovery.recover_lapsed() == [task_id]
     assert await results(task_id) == [SendResult.WAITING] * 3
     assert list((await world.claim(task_id)).numbers) == [1, 2, 3]
 
@@ -291,7 +291,7 @@ async def test_several_who_recover_do_it_once(world: World) -> None:
         claim = await world.claim(task_id)
         assert await dispatch.mark(claim, max(claim.numbers), [])
         await lapse(claim)
-    recovered = await asyncio.gather(*(dispatch.recover_lapsed() for _ in range(6)))
+    recovered = await asyncio.gather(*(recovery.recover_lapsed() for _ in range(6)))
     assert sum(len(found) for found in recovered) == 4
     assert (await world.check(task_id)).counts.in_doubt == 4_000
 
@@ -308,14 +308,14 @@ async def test_a_lease_that_lapses_while_settling_goes_to_one_side(world: World)
             return await dispatch.settle(claim, settlements(claim, range(first, first + 10)), first)
 
         async def recover() -> bool:
-            tries = [await dispatch.recover_lapsed() for _ in range(20)]
+            tries = [await recovery.recover_lapsed() for _ in range(20)]
             return any(tries)
 
         *kept, recovered = await asyncio.gather(*(settle(first) for first in (1, 11, 21, 31)), recover())
         task = await world.check(task_id)
         assert task.counts.in_doubt == (40 - 10 * sum(kept) if recovered else 0)
         await lapse(claim)
-        await dispatch.recover_lapsed()
+        await recovery.recover_lapsed()
         assert (await world.advance(task_id)).status is TaskStatus.SENT
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain import db, dispatch, message_reads, opt_outs, task_creation
+from domain import db, dispatch, message_reads, opt_outs, recovery, task_creation
 from domain.errors import ErrorCode, InvalidInput, RecipientListError
 from domain.message_reads import MessageFilter
 from domain.opt_outs import Added, OptOutSource
@@ -237,7 +237,7 @@ async def test_what_was_returned_is_looked_through_too(world: World) -> None:
     assert again.numbers == {3: phones(4)[2]}
     # A crash now: the number that opted out is in nobody's doubt.
     await db.fetch("UPDATE chunk SET lease_until = groupsms_now() - interval '1 second'")
-    assert await dispatch.recover_lapsed() == [task_id]
+    assert await recovery.recover_lapsed() == [task_id]
     assert (await world.check(task_id)).counts.not_sent == 1
 
 

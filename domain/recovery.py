@@ -1,0 +1,57 @@
+"""Taking back what workers held when they died: the chunks whose lease has run out."""
+
+from __future__ import annotations
+
+from domain import db
+
+
+async def recover_lapsed() -> list[int]:
+    """Take back the chunks whose lease has run out; returns the ids of their tasks.
+
+    What was marked and not settled becomes UNKNOWN, in doubt; the rest waits again, or the chunk is done.
+    """
+    lapsed = await db.fetch(
+        "SELECT task_id, index FROM chunk WHERE state = 1 AND lease_until <= groupsms_now() ORDER BY 1, 2"
+    )
+    return [row["task_id"] for row in lapsed if await _recover(row["task_id"], row["index"])]
+
+
+async def _recover(task_id: int, index: int) -> bool:
+    async with db.transaction() as conn:
+        chunk = await conn.fetchrow(
+            """
+            UPDATE chunk
+            SET state = CASE WHEN marked = last AND returned = '{}' THEN 2 ELSE 0 END,
+                owner = NULL, lease_until = NULL
+            WHERE task_id = $1 AND index = $2 AND state = 1 AND lease_until <= groupsms_now()
+            RETURNING first, marked, returned
+            """,
+            task_id,
+            index,
+        )
+        if chunk is None:
+            return False
+        await conn.execute(
+            """
+            WITH doubtful AS (
+                UPDATE message SET result = 1, handover = 2
+                WHERE task_id = $1 AND position BETWEEN $2 AND $3 AND position <> ALL($4) AND result = 0
+                RETURNING task_id, position, number
+            ), recorded AS (
+                INSERT INTO segment (task_id, position, index, number, gateway, submitted_at, result)
+                SELECT d.task_id, d.position, i, d.number, task.gateway, groupsms_now(), 1
+                FROM doubtful d JOIN task ON task.id = d.task_id
+                CROSS JOIN generate_series(1, task.segments_per_message) AS i
+            )
+            UPDATE task_counter SET
+                revision = revision + 1,
+                unknown = unknown + (SELECT count(*) FROM doubtful),
+                in_doubt = in_doubt + (SELECT count(*) FROM doubtful)
+            WHERE task_id = $1 AND shard = 0
+            """,
+            task_id,
+            chunk["first"],
+            chunk["marked"],
+            chunk["returned"],
+        )
+    return True
