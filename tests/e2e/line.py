@@ -108,12 +108,16 @@ class Line:
         child, _ = await self.start("workers")
         return child
 
-    def submitted(self) -> list[dict[str, Any]]:
-        """The submit_sm that the message centre accepted so far, in order."""
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What the message centre's journal has of this kind, in order."""
         if not self.journal_file.exists():
             return []
         events = map(json.loads, self.journal_file.read_text().splitlines())
-        return [event for event in events if event["event"] == "submit_sm" and event["command_status"] == 0]
+        return [event for event in events if event["event"] == kind]
+
+    def submitted(self) -> list[dict[str, Any]]:
+        """The submit_sm that the message centre accepted so far, in order."""
+        return [event for event in self.events("submit_sm") if event["command_status"] == 0]
 
     def times_reached(self) -> Counter[str]:
         """How often each number was sent a first segment."""
