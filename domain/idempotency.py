@@ -159,6 +159,19 @@ async def _take(account_id: int, key: str, request_hash: bytes) -> HeldKey | Ans
         await asyncio.sleep(_LOOK_AGAIN)
 
 
+async def follow_send_time(conn: Connection, account_id: int, task_id: int, send_at: datetime) -> None:
+    """Let the key that made a task live until 24 hours after its new send time."""
+    await conn.execute(
+        """
+        UPDATE idempotency_key SET expires_at = $3
+        WHERE account_id = $1 AND (answer ->> 'task_id')::bigint = $2
+        """,
+        account_id,
+        task_id,
+        send_at + LIVES_ON,
+    )
+
+
 async def forget_expired() -> None:
     """Drop keys that are remembered no longer, and those whose request died."""
     await db.fetch(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain import db, feed, schedule, selection, tasks
+from domain import db, feed, idempotency, schedule, selection, tasks
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import NotFound, NotSelectable, TooLate, UserError, WrongStatus
@@ -151,6 +151,7 @@ async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorb
         )
         if moved is None:
             raise await tasks.why_not_any_more(conn, viewer, task_id, "rescheduled")
+        await idempotency.follow_send_time(conn, viewer.account_id, task_id, chosen)
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
     await doorbell.task_due(task_id, chosen)

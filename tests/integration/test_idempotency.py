@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain import db, idempotency, sweep, task_creation, task_orders
+from domain import db, idempotency, sweep, task_control, task_creation, task_orders
 from domain.errors import Busy, InvalidInput, KeyReused, RecipientListError
 from domain.idempotency import HeldKey
 from domain.imports import insert_task
@@ -133,6 +133,17 @@ async def test_a_key_lives_until_24_hours_after_the_send_time(world: World, trav
     await travel(timedelta(hours=26, seconds=1))
     await sweep.tidy()
     assert await db.fetchval("SELECT count(*) FROM idempotency_key") == 0
+
+
+async def test_the_key_of_a_rescheduled_task_lives_as_much_longer(world: World, travel: Travel) -> None:
+    now = await db.fetchval("SELECT groupsms_now()")
+    order = world.order(phones(1), send_at=now + timedelta(hours=2))
+    first = await create(world, order)
+    later = now + timedelta(hours=20)
+    await task_control.reschedule_task(world.viewer, first.task_id, later, world.bell)
+    await travel(timedelta(hours=43))
+    await sweep.tidy()
+    assert await create(world, order) == first
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "\0"])
