@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -197,6 +198,16 @@ def lives(*children: Child) -> bool:
     return all(child.process.returncode is None for child in children)
 
 
+def warnings_since(child: Child, moment: datetime) -> list[str]:
+    """What a process complained of after that moment."""
+    entries = [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("{")]
+    return [
+        f"{entry['event']}: {entry.get('error')}"
+        for entry in entries
+        if entry["level"] != "info" and datetime.fromisoformat(entry["timestamp"]) > moment
+    ]
+
+
 async def test_workers_killed_five_times_in_one_task(line: Line, private: PrivateEngines) -> None:
     await line.message_centre(
         "--response-delay", "0.03", "--receipt-delay", "0.05", "--resend-after", "0.5",
@@ -240,11 +251,13 @@ async def test_postgresql_killed_three_times_in_one_task(line: Line, private: Pr
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
         await reached(line, len(line.submitted()) + 250)
         await asyncio.to_thread(private.kill, Kind.POSTGRESQL, number)
+    back_for_good = datetime.now(UTC)
 
     await eventually(lambda: _is_completed(client, task_id), 90)
     assert lives(api, worker)
     found = await check_end(line, client, task_id, recipients, in_doubt_at_most=0)
     assert {result for result, _ in found.values()} == {DELIVERED, FAILED}
+    assert warnings_since(worker, back_for_good + timedelta(seconds=5)) == []
 
 
 @pytest.fixture
