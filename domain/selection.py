@@ -58,7 +58,7 @@ def signature_blockers(
         return [] if signature is None else [_SIGNATURE_NOT_ALLOWED]
     if signature is None:
         return [_SIGNATURE_REQUIRED]
-    blockers = [*_review_blockers("signature", signature.name, signature.status, signature.type)]
+    blockers = [*_review_blockers("signature", signature)]
     if not signature.channel_number:
         blockers.append(
             Blocker(
@@ -85,7 +85,7 @@ def template_blockers(
 
     With `any_signature` the signature is not chosen yet, and whether it fits is left open.
     """
-    blockers = [*_review_blockers("template", template.name, template.status, template.type)]
+    blockers = [*_review_blockers("template", template)]
     if not template.active:
         blockers.append(
             Blocker(
@@ -128,18 +128,27 @@ def _fits(
     return signature is not None and template.signature_id == signature.id
 
 
-def _review_blockers(kind: str, name: str, status: ReviewStatus, sms_type: SmsType) -> list[Blocker]:
+def _review_blockers(kind: str, reviewed: Signature | Template) -> list[Blocker]:
+    name = reviewed.name
     blockers = []
-    if status is not ReviewStatus.APPROVED:
-        state = "was rejected" if status is ReviewStatus.REJECTED else "is waiting for review"
+    if reviewed.status is ReviewStatus.PENDING:
         blockers.append(
             Blocker(
                 BlockerCode.NOT_APPROVED,
-                f"The {kind} {name} {state}.",
+                f"The {kind} {name} is waiting for review.",
                 "Wait for an operator to approve it, or choose an approved one.",
             )
         )
-    if sms_type is SmsType.VERIFICATION_CODE:
+    elif reviewed.status is ReviewStatus.REJECTED:
+        reason = f": {reviewed.review_note}" if reviewed.review_note else "."
+        blockers.append(
+            Blocker(
+                BlockerCode.NOT_APPROVED,
+                f"The {kind} {name} was rejected{reason}",
+                "Choose an approved one, or create one that heeds the reviewer's note.",
+            )
+        )
+    if reviewed.type is SmsType.VERIFICATION_CODE:
         blockers.append(
             Blocker(
                 BlockerCode.VERIFICATION_CODE_TYPE,

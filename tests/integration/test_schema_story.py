@@ -345,3 +345,13 @@ async def test_a_template_is_switched_off_and_on(api: Api) -> None:
     assert off["blockers"] == [{"code": "NOT_ACTIVE", "fix": "Activate it with setTemplateActive."}]
     on = (await do(client, SET_TEMPLATE_ACTIVE, id=made_from["templateId"], active=True))["template"]
     assert on["selectable"] is True
+
+
+async def test_what_is_given_empty_is_not_taken_for_left_out(api: Api) -> None:
+    client = await api.client()
+    made_from = await prepare(client)
+    numbers = {"numbers": ["13800138000"]}
+    (changed,) = await refused(client, CREATE_TASK, name="T", recipients=numbers, previewHash="", **made_from)
+    assert (changed["code"], changed["path"]) == ("PREVIEW_CHANGED", ["input", "previewHash"])
+    (missing,) = await refused(client, CREATE_TASK, name="T", recipients={"uploadId": ""}, **made_from)
+    assert (missing["code"], missing["path"]) == ("NOT_FOUND", ["input", "recipients", "uploadId"])

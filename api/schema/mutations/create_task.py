@@ -87,7 +87,8 @@ class CreateTaskInput:
         """Under what conditions, as the domain takes them."""
         return Conditions(
             idempotency_key=None if self.idempotency_key is strawberry.UNSET else self.idempotency_key,
-            preview_hash=self.preview_hash or None,
+            # An empty one is a client's mistake, not a wish to go without.
+            preview_hash=None if self.preview_hash is strawberry.UNSET else self.preview_hash,
             refuse_on_warnings=bool(self.refuse_on_warnings),
         )
 
@@ -134,7 +135,7 @@ async def created_payload(
 
 
 def _source(recipients: RecipientsInput, limit: int) -> RecipientSource:
-    if recipients.upload_id:
+    if isinstance(recipients.upload_id, str):
         return _kept(recipients.upload_id)
     if not recipients.file:
         return recipients.numbers or []
