@@ -68,7 +68,7 @@ def serve() -> None:
 def work() -> None:
     """Send the messages of tasks and take in the delivery receipts.
 
-    Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://, smpps:// (TLS),
+    Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://
     or simulator://, which sends nothing and is the default. Any number of workers on any number of machines
     share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for up to
     GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.

@@ -25,7 +25,7 @@ PREFIX = "GROUPSMS_"
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-GATEWAY_SCHEMES = ("smpp", "smpps", "simulator")
+GATEWAY_SCHEMES = ("smpp", "simulator")
 
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     gateways: dict[str, str] = Field(
         default={"default": "simulator://"},
         repr=False,
-        description="a URL such as smpp://system_id:password@host:port, smpps://... or simulator://",
+        description="a URL such as smpp://system_id:password@host:port or simulator://",
     )
     public_url: str = Field(
         default="", description="the http:// or https:// address under which clients reach the API"
