@@ -148,14 +148,19 @@ class World:
 
     async def check(self, task_id: int) -> TaskView:
         """Read a task and hold it against its messages, and against what was seen of it before."""
-        task = await self.read(task_id)
+        async with db.transaction() as snapshot:
+            # Workers may be settling meanwhile: both sides of the comparison are of one moment.
+            await snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            task = await self.read(task_id)
+            grouped = await self._grouped(task_id)
+            in_doubt = await db.fetchval(
+                "SELECT count(*) FROM message WHERE task_id = $1 AND handover = 2", task_id
+            )
         counts = task.counts
         parts = (counts.waiting, counts.unknown, counts.delivered, counts.failed, counts.not_sent)
         assert sum(parts) == counts.total == task.recipients.imported
-        assert dict(zip(SEND_RESULTS, parts, strict=True)) == await self._grouped(task_id)
-        assert counts.in_doubt == await db.fetchval(
-            "SELECT count(*) FROM message WHERE task_id = $1 AND handover = 2", task_id
-        )
+        assert dict(zip(SEND_RESULTS, parts, strict=True)) == grouped
+        assert counts.in_doubt == in_doubt
         if (before := self._seen.get(task_id)) is not None:
             assert task.revision >= before.revision
             assert task.status in reachable(before.status)
