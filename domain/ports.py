@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from domain.segments import Content
 
@@ -37,6 +37,12 @@ class Submission:
     """The moment, on the monotonic clock, after which nothing of it may be put on the wire."""
     begin_by: float = float("inf")
     """The moment, on the monotonic clock, after which it is to be given back unless a part of it has left."""
+    references: tuple[int, ...] = ()
+    """A 16-bit reference for each segment, which some carriers echo in receipts; see `domain.references`."""
+    signature: str | None = None
+    """The name of its signature, for platforms that put it into the text themselves."""
+    external_template_id: str | None = None
+    """What the platform calls its template, for platforms that send only their own."""
 
 
 class Outcome(Enum):
@@ -94,10 +100,34 @@ class Receipt:
     """The raw `err:` field, or None."""
     received_at: datetime
     """UTC: the message centre's done date where it is sane, else the moment we received it."""
+    submitted_at: datetime | None = None
+    """UTC: when the message centre says it was submitted, to the minute or the second."""
+    sender: str | None = None
+    """The sender it was sent with, as far as the message centre says."""
+    reference: int | None = None
+    """The segment's reference, where the message centre echoes it."""
+    segment: int | None = None
+    """Which segment it is about, from 1, where several have the same id; None: all of that id."""
+    whole_message: bool = False
+    """Whether it speaks for all segments of the message, whichever of their ids it bears."""
 
 
-ReceiptSink = Callable[[Sequence[Receipt]], Awaitable[None]]
-"""Stores receipts; when it returns they are committed, and only then may they be acknowledged."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message from a phone."""
+
+    number: str
+    """E.164 with its plus sign, as far as the message centre gave it."""
+    destination: str
+    """The sender it answers."""
+    text: str
+    received_at: datetime
+    """UTC."""
+
+
+Inbound: TypeAlias = Receipt | Reply
+InboundSink = Callable[[Sequence[Inbound]], Awaitable[None]]
+"""Stores what came in; when it returns that is committed, and only then may it be acknowledged."""
 
 
 class Gateway(Protocol):
@@ -112,8 +142,8 @@ class Gateway(Protocol):
         """Segments it puts on the wire in a second at most, as of now; infinite if nothing holds it back."""
         ...
 
-    async def start(self, receipts: ReceiptSink) -> None:
-        """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""
+    async def start(self, inbound: InboundSink) -> None:
+        """Begin connecting, in the background; returns at once. `inbound` gets what comes in, in batches."""
         ...
 
     async def ready(self) -> None:

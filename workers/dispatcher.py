@@ -18,6 +18,7 @@ import structlog
 from domain import db, dispatch, receipts
 from domain.dispatch import LEASE, Settlement
 from domain.ports import Clock, Gateway, Handover, Outcome, Submission
+from domain.references import references_of
 from workers.announcer import Announcer
 from workers.chunk import HeldChunk
 
@@ -200,10 +201,15 @@ class Dispatcher:
             return
         self._free -= len(positions)
         begin_by = self._clock.monotonic() + BEGUN_WITHIN
+        claim = chunk.claim
         for position in positions:
-            number = chunk.claim.numbers[position]
             submission = Submission(
-                chunk.claim.content, number, chunk.claim.sender, chunk.lease_ends, begin_by
+                claim.content,
+                claim.numbers[position],
+                claim.sender,
+                not_after=chunk.lease_ends,
+                begin_by=begin_by,
+                references=references_of(claim.task_id, position, len(claim.content.segments)),
             )
             self._gateway.submit(submission).add_done_callback(self._collector(chunk, position))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from domain import db, receipts
-from domain.ports import Receipt
+from domain.ports import Inbound, Receipt
 from workers.announcer import Announcer
 
 log = structlog.get_logger()
@@ -24,9 +24,11 @@ class StoredReceipts:
         self._stored: list[int] = []
         self._arrived = asyncio.Event()
 
-    async def take(self, batch: Sequence[Receipt]) -> None:
-        """Commit receipts; a `domain.ports.ReceiptSink`. Raises what the database raises."""
-        self._stored += await receipts.store(self._gateway, batch)
+    async def take(self, batch: Sequence[Inbound]) -> None:
+        """Commit receipts; a `domain.ports.InboundSink`. Raises what the database raises."""
+        self._stored += await receipts.store(
+            self._gateway, [inbound for inbound in batch if isinstance(inbound, Receipt)]
+        )
         self._arrived.set()
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from domain.bus import open_bus
 from domain.engines import Engines
-from domain.ports import Handover, Outcome, ReceiptSink, SegmentHandover, Submission
+from domain.ports import Handover, InboundSink, Outcome, SegmentHandover, Submission
 from domain.settings import Settings
 from domain.states import TaskStatus
 from tests.integration.world import GATEWAY, World
@@ -50,7 +50,7 @@ class RecordingGateway:
         self.held = asyncio.Event()
         """While this is set, nothing is answered."""
 
-    async def start(self, receipts: ReceiptSink) -> None:
+    async def start(self, inbound: InboundSink) -> None:
         """Nothing to connect to."""
 
     async def ready(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from domain.ports import Handover, Outcome, Receipt, ReceiptState, SegmentHandover, Submission
+from domain.ports import Handover, Inbound, Outcome, Receipt, ReceiptState, SegmentHandover, Submission
 from domain.segments import segment
 from domain.states import Region
 from workers.gateways import open_gateway
@@ -21,12 +21,12 @@ class Inbox:
         self.failures = failures
         self.calls = 0
 
-    async def __call__(self, receipts: Sequence[Receipt]) -> None:
+    async def __call__(self, inbound: Sequence[Inbound]) -> None:
         self.calls += 1
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the database is away")
-        self.receipts.extend(receipts)
+        self.receipts.extend(said for said in inbound if isinstance(said, Receipt))
 
 
 def message(ending: str) -> Submission:

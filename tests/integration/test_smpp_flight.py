@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.ports import Handover, Outcome, Receipt, SegmentHandover, Submission
+from domain.ports import Handover, Inbound, Outcome, SegmentHandover, Submission
 from domain.segments import segment
 from domain.states import Region
 from tests.integration.message_centre import (
@@ -46,8 +46,8 @@ def parts(visitor: Visitor) -> list[int]:
 async def sent_to(centre: ScriptedCentre, query: str = "", begin_by: float = float("inf")) -> Handover:
     """Hand the message over and return what came of it."""
 
-    async def sink(receipts: Sequence[Receipt]) -> None:
-        raise AssertionError(receipts)
+    async def sink(inbound: Sequence[Inbound]) -> None:
+        raise AssertionError(inbound)
 
     gateway = open_gateway("default", f"smpp://u:p@127.0.0.1:{centre.port}?{query}")
     async with asyncio.timeout(15):
@@ -200,8 +200,8 @@ async def test_the_whole_is_judged_by_its_parts(
 
 
 async def test_reconnecting_goes_on_while_the_centre_is_away() -> None:
-    async def sink(receipts: Sequence[Receipt]) -> None:
-        raise AssertionError(receipts)
+    async def sink(inbound: Sequence[Inbound]) -> None:
+        raise AssertionError(inbound)
 
     def script(visitor: Visitor, frame: Frame) -> None:
         if len(centre.visitors) < 3:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import structlog
 
-from domain.ports import Gateway, Handover, Outcome, Receipt, ReceiptState, SegmentHandover, Submission
+from domain.ports import (
+    Gateway,
+    Handover,
+    Inbound,
+    Outcome,
+    Receipt,
+    ReceiptState,
+    SegmentHandover,
+    Submission,
+)
 from domain.segments import segment
 from domain.states import Region
 from tests.integration.message_centre import simulated_centre, until
@@ -30,12 +39,12 @@ class Inbox:
         self.batches: list[int] = []
         self.failures = failures
 
-    async def __call__(self, receipts: Sequence[Receipt]) -> None:
+    async def __call__(self, inbound: Sequence[Inbound]) -> None:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the database is away")
-        self.batches.append(len(receipts))
-        self.receipts.extend(receipts)
+        self.batches.append(len(inbound))
+        self.receipts.extend(said for said in inbound if isinstance(said, Receipt))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import smpplib.consts
 import smpplib.exceptions
 import smpplib.gsm
 
-from domain.ports import Outcome, Receipt, ReceiptState, Submission
+from domain.ports import Inbound, Outcome, Receipt, ReceiptState, Submission
 from domain.segments import segment
 from domain.states import Region
 from tests.integration.message_centre import simulated_centre, until
@@ -105,8 +105,8 @@ async def test_our_gateway_sends_to_smpp34s_server(unused_port: int) -> None:
     received: list[Receipt] = []
     submitted: list[bytes] = []
 
-    async def sink(receipts: Sequence[Receipt]) -> None:
-        received.extend(receipts)
+    async def sink(inbound: Sequence[Inbound]) -> None:
+        received.extend(said for said in inbound if isinstance(said, Receipt))
 
     server = smpp34.Server("127.0.0.1", unused_port, system_id="smpp34")
     await server.start()

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.ports import Receipt, ReceiptState
+from domain.ports import Receipt, ReceiptState, Reply
 from workers.smpp.pdu import Address, ShortMessage, Tag, Tlvs
-from workers.smpp.receipt_text import Reply, UnusableReceipt, read_deliver_sm, state_of
+from workers.smpp.receipt_text import UnusableReceipt, read_deliver_sm, state_of
 
 NOW = datetime(2026, 3, 9, 12, 30, 45, tzinfo=UTC)
 PHONE = Address(1, 1, "8613800138000")
@@ -191,13 +191,13 @@ def test_an_intermediate_notification_is_a_receipt() -> None:
 
 @pytest.mark.parametrize("text", ["STOP", "my id: 12, stat: fine", "", "text: sub: id:"])
 def test_anything_else_is_a_reply(text: str) -> None:
-    assert read(text, esm_class=0) == Reply("+8613800138000", "10690", text)
+    assert read(text, esm_class=0) == Reply("+8613800138000", "10690", text, NOW)
 
 
 def test_a_reply_may_be_ucs2_behind_a_header() -> None:
     octets = bytes.fromhex("0500032a0101") + "退订".encode("utf-16-be")
 
-    assert read(octets, esm_class=0x40, data_coding=8) == Reply("+8613800138000", "10690", "退订")
+    assert read(octets, esm_class=0x40, data_coding=8) == Reply("+8613800138000", "10690", "退订", NOW)
 
 
 def test_a_receipt_without_an_id_is_unusable() -> None:

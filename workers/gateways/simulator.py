@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from domain.ports import Handover, Outcome, Receipt, ReceiptSink, SegmentHandover, Submission
+from domain.ports import Handover, InboundSink, Outcome, Receipt, SegmentHandover, Submission
 from workers.gateways import urls
 from workers.smpp.receipt_text import state_of
 from workers.smsc.delay_line import DelayLine
@@ -51,7 +51,7 @@ class SimulatorGateway:
         self._count = 0
         self._waiting: deque[Receipt] = deque()
         self._arrived = asyncio.Event()
-        self._sink: ReceiptSink | None = None
+        self._sink: InboundSink | None = None
         self._answers: DelayLine[_Answer] | None = None
         self._receipts: DelayLine[Receipt] | None = None
         self._feeder: asyncio.Task[None] | None = None
@@ -63,9 +63,9 @@ class SimulatorGateway:
             url.refuse("simulator:// takes no host and no credentials")
         return cls(url.name, **url.read(PARAMETERS))
 
-    async def start(self, receipts: ReceiptSink) -> None:
-        """Begin; receipts go to `receipts` in batches."""
-        self._sink = receipts
+    async def start(self, inbound: InboundSink) -> None:
+        """Begin; receipts go to `inbound` in batches."""
+        self._sink = inbound
         self._answers = DelayLine(self._delay, self._answer)
         self._receipts = DelayLine(self._receipt_delay, self._queue)
         self._feeder = asyncio.create_task(self._feed(), name=f"receipts {self.name}")

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from domain.ports import Clock, Handover, Outcome, ReceiptSink, SegmentHandover, Submission
+from domain.ports import Clock, Handover, InboundSink, Outcome, SegmentHandover, Submission
 from workers.gateways import urls
 from workers.gateways.flight import UNKNOWN_SEGMENT, Flight, Stage
 from workers.pace import Pace
@@ -122,9 +122,9 @@ class SmppGateway:
         """Segments a second: what was agreed upon, or less where the message centre takes less."""
         return min(self._pace.rate, self._throttle.rate)
 
-    async def start(self, receipts: ReceiptSink) -> None:
-        """Begin connecting, in the background; returns at once. Receipts go to `receipts` in batches."""
-        self._receipts = ReceiptQueue(self.name, receipts, self._clock, self._time_zone)
+    async def start(self, inbound: InboundSink) -> None:
+        """Begin connecting, in the background; returns at once. `inbound` gets what comes in, in batches."""
+        self._receipts = ReceiptQueue(self.name, inbound, self._clock, self._time_zone)
         self._tasks = [
             asyncio.create_task(self._keeper.run(), name=f"bind {self.name}"),
             asyncio.create_task(self._receipts.run(), name=f"receipts {self.name}"),

@@ -1,4 +1,4 @@
-"""Receipts on their way to the sink.
+"""Receipts and replies on their way to the sink.
 
 They are collected in batches, acknowledged only when the sink has stored them.
 """
@@ -12,10 +12,10 @@ from typing import Final
 
 import structlog
 
-from domain.ports import Clock, Receipt, ReceiptSink
+from domain.ports import Clock, Inbound, InboundSink
 from workers.smpp import pdu
 from workers.smpp.pdu import Frame, ShortMessage, Status
-from workers.smpp.receipt_text import Reply, UnusableReceipt, read_deliver_sm
+from workers.smpp.receipt_text import UnusableReceipt, read_deliver_sm
 from workers.smpp.session import Session
 
 log = structlog.get_logger()
@@ -28,19 +28,19 @@ SINK_PAUSE: Final = 1.0
 
 
 class ReceiptQueue:
-    """Takes deliver_sm from any number of sessions and gives the receipts to one sink, in batches."""
+    """Takes deliver_sm from any number of sessions and gives what they say to one sink, in batches."""
 
-    def __init__(self, name: str, sink: ReceiptSink, clock: Clock, zone: tzinfo) -> None:
+    def __init__(self, name: str, sink: InboundSink, clock: Clock, zone: tzinfo) -> None:
         self._sink = sink
         self._clock = clock
         self._zone = zone
-        self._waiting: deque[tuple[Session, int, Receipt]] = deque()
+        self._waiting: deque[tuple[Session, int, Inbound]] = deque()
         self._arrived = asyncio.Event()
         self._passing_on = asyncio.Lock()
         self._log = log.bind(gateway=name)
 
     def take(self, session: Session, frame: Frame) -> None:
-        """Read one deliver_sm: queue a receipt, answer anything else at once."""
+        """Read one deliver_sm and queue it; answer at once what cannot be read."""
         sequence = frame.sequence_number
         try:
             said = read_deliver_sm(ShortMessage.decode(frame.body), datetime.now(UTC), self._zone)
@@ -50,10 +50,7 @@ class ReceiptQueue:
                 sequence, Status.ESME_RX_P_APPN
             )  # permanent: sent again it would be no better
             return
-        if isinstance(said, Reply):
-            self._take_reply(said)
-            session.acknowledge(sequence)
-        elif len(self._waiting) >= FULL:
+        if len(self._waiting) >= FULL:
             session.acknowledge(sequence, Status.ESME_RX_T_APPN)
         else:
             self._waiting.append((session, sequence, said))
@@ -81,16 +78,13 @@ class ReceiptQueue:
                 return True
             status = Status.ESME_ROK
             try:
-                await self._sink([receipt for _, _, receipt in batch])
+                await self._sink([said for _, _, said in batch])
             except Exception:  # noqa: BLE001
                 self._log.exception("receipts_not_stored", receipts=len(batch))
                 status = Status.ESME_RX_T_APPN
             for session, sequence, _ in batch:
                 session.acknowledge(sequence, status)
             return status == Status.ESME_ROK
-
-    def _take_reply(self, reply: Reply) -> None:
-        self._log.info("smpp_reply", number=masked(reply.number), characters=len(reply.text))
 
 
 def masked(number: str) -> str:

@@ -8,12 +8,11 @@ the order and the case of those fields, leave some out, and write dates with or 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from domain.ports import Receipt, ReceiptState
+from domain.ports import Receipt, ReceiptState, Reply
 from workers.smpp import pdu
 from workers.smpp.pdu import ShortMessage, Tag
 
@@ -58,17 +57,6 @@ class UnusableReceipt(Exception):  # noqa: N818
     """A delivery receipt that names no message, so nothing can be matched with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A message from a phone."""
-
-    number: str
-    """E.164 with its plus sign, as far as the message centre gave it."""
-    destination: str
-    """The sender it answers."""
-    text: str
-
-
 def read_deliver_sm(message: ShortMessage, now: datetime, zone: tzinfo = UTC) -> Receipt | Reply:
     """Tell a receipt from a reply and read it.
 
@@ -78,7 +66,7 @@ def read_deliver_sm(message: ShortMessage, now: datetime, zone: tzinfo = UTC) ->
     text = _text(message)
     fields = _fields(text)
     if not _is_receipt(message, fields):
-        return Reply(_number(message.source.digits), message.destination.digits, text)
+        return Reply(_number(message.source.digits), message.destination.digits, text, now)
     message_id = _c_octets(message.tlv(Tag.RECEIPTED_MESSAGE_ID)) or _first_word(fields.get("id", ""))
     if not message_id:
         raise UnusableReceipt("a delivery receipt without a message id")
