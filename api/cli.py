@@ -131,6 +131,7 @@ def create(account: str, role: str, time_zone: str | None, currency: str | None)
     """
 
     async def make(settings: Settings) -> int:
+        access.check_account(account, time_zone, currency)
         async with startup.database(settings) as url, db.connected(url, pool_size=1):
             made = await access.create_token(account, Role(role), time_zone=time_zone, currency=currency)
         click.echo(made)

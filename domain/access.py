@@ -43,7 +43,7 @@ async def create_token(
     `time_zone` and `currency` are set on the account when given, also on one that exists.
     Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or an empty name.
     """
-    _check_account(account_name, time_zone, currency)
+    check_account(account_name, time_zone, currency)
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     async with db.transaction() as conn:
         account_id = await conn.fetchval(
@@ -97,7 +97,8 @@ def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _check_account(name: str, time_zone: str | None, currency: str | None) -> None:
+def check_account(name: str, time_zone: str | None, currency: str | None) -> None:
+    """Raise `InvalidInput` for what cannot be an account's name, time zone or currency."""
     if not 1 <= len(name.strip()) <= 64:
         raise InvalidInput("An account's name has 1 to 64 characters.", "account")
     if time_zone is not None:

@@ -45,34 +45,34 @@ def encode_cursor(kind: str, key: Key) -> str:
     )
 
 
-def decode_cursor(kind: str, cursor: str | None, types: Sequence[type], field: str = "after") -> Key | None:
+def decode_cursor(
+    kind: str, cursor: str | None, types: Sequence[type], *, refusal: InvalidInput | None = None
+) -> Key | None:
     """The key inside a cursor, or None if there is no cursor.
 
-    Raises `InvalidInput` for what is not a cursor of this list and order.
+    Raises `refusal`, or an `InvalidInput` that speaks of `after`, for what is not a cursor of this list and
+    order.
     """
     if cursor is None:
         return None
+    refusal = refusal or InvalidInput(
+        "after is not a cursor of this list in this order; take one from its pageInfo.", "after"
+    )
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise _not_a_cursor(field) from error
+        raise refusal from error
     if not isinstance(found, list) or [type(part) for part in found] != [str, *types] or found[0] != kind:
-        raise _not_a_cursor(field)
+        raise refusal
     if not all(_fits(part) for part in found):
-        raise _not_a_cursor(field)
+        raise refusal
     return found[1:]
 
 
 def _fits(part: str | int) -> bool:
     """Whether PostgreSQL could have given it to us: a cursor may be forged."""
     return db.can_hold(part) if isinstance(part, str) else abs(part) < 2**63
-
-
-def _not_a_cursor(field: str) -> InvalidInput:
-    return InvalidInput(
-        f"{field} is not a cursor of this list in this order; take one from its pageInfo.", field
-    )
 
 
 def page_of(

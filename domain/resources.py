@@ -13,12 +13,12 @@ from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import InvalidInput, NotFound, Refused, UserError
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
+from domain.names import NAME_LENGTH, name_errors
 from domain.ports import Doorbell
 from domain.schedule import OVERDUE_AFTER
 from domain.selection import TEXT_LENGTH
 from domain.states import Region, ReviewStatus, SmsType
 
-NAME_LENGTH = 64
 _SIGNATURE_NAME = re.compile(r"[0-9A-Za-z\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f]{2,32}")
 _SENDER = re.compile(r"\+?[0-9]{3,20}|[0-9A-Za-z][0-9A-Za-z ._-]{0,10}")
 _CHANNEL_NUMBER = re.compile(r"[0-9]{3,20}")
@@ -34,7 +34,7 @@ async def create_application(
     gateways: Collection[str],
 ) -> Application:
     """Make an application; `gateways` are those configured. Raises `Refused`."""
-    errors = [*_name_errors(name)]
+    errors = name_errors("A name", name)
     if sender_number is not None and not _SENDER.fullmatch(sender_number):
         errors.append(
             InvalidInput(
@@ -113,7 +113,7 @@ async def create_template(
         signature = await Signature.get_or_none(id=signature_id, account_id=viewer.account_id)
         if signature is None:
             raise NotFound("There is no such signature.", "signatureId")
-    errors = [*_name_errors(name), *_content_errors(content, signature)]
+    errors = [*name_errors("A name", name), *_content_errors(content, signature)]
     if application.region is Region.CHINESE_MAINLAND and signature is None and not universal:
         errors.append(
             InvalidInput(
@@ -326,12 +326,6 @@ async def find_application(viewer: Viewer, application_id: int, field: str) -> A
     if application is None:
         raise NotFound("There is no such application.", field)
     return application
-
-
-def _name_errors(name: str) -> list[UserError]:
-    if 1 <= len(name.strip()) <= NAME_LENGTH and db.can_hold(name):
-        return []
-    return [InvalidInput(f"A name has 1 to {NAME_LENGTH} characters.", "name")]
 
 
 def _note_errors(note: str | None) -> list[UserError]:

@@ -25,14 +25,13 @@ from domain.errors import (
     Refused,
     UserError,
 )
+from domain.names import name_errors
 from domain.pricing import Estimate, PriceList, PriceTable
 from domain.recipient_file import LIST_LIMIT, ReadLimits, RecipientFileError, Recipients, read_recipients
 from domain.segments import Content, segment
 from domain.selection import Choice
 from domain.states import Region
 from domain.task_warnings import TaskWarning
-
-NAME_LENGTH = 64
 
 RecipientSource = Path | Sequence[str] | UUID
 """An uploaded file, the numbers themselves, or a list kept by a preview."""
@@ -167,7 +166,7 @@ async def check(viewer: Viewer, order: TaskOrder, errors: Sequence[UserError] = 
 
     Raises `Refused` with everything that is wrong.
     """
-    errors = [*name_errors(order.name), *errors]
+    errors = [*name_errors("A task's name", order.name), *errors]
     now: datetime = await db.fetchval("SELECT groupsms_now()")
     send_at = now
     try:
@@ -199,13 +198,6 @@ def _text_errors(choice: Choice) -> list[UserError]:
             "templateId",
         )
     ]
-
-
-def name_errors(name: str) -> list[UserError]:
-    """What is wrong with a task's name."""
-    if 1 <= len(name.strip()) <= NAME_LENGTH and db.can_hold(name):
-        return []
-    return [InvalidInput(f"A task's name has 1 to {NAME_LENGTH} characters.", "name")]
 
 
 def _list_errors(source: RecipientSource) -> list[UserError]:

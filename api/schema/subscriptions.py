@@ -19,6 +19,7 @@ from api.schema.task_lists import TaskFilterInput, change_cursor
 from api.schema.tasks import Task
 from api.top_level_errors import TopLevelCode, TopLevelError
 from domain import paging, task_reads
+from domain.errors import InvalidInput
 
 
 @strawberry.type(description="Something happened to a task.")
@@ -76,7 +77,9 @@ class Subscription:
     ) -> AsyncGenerator[TaskChange, None]:
         account_id = info.context.require().account_id
         with refusing_bad_input():
-            start = await starting_place(account_id, _place(since or None, account_id))
+            start = await starting_place(
+                account_id, _place(None if since is strawberry.UNSET else since, account_id)
+            )
             chosen = filter.chosen() if filter else None
             bus = info.context.services.bus
             async with aclosing(follow_changes(bus, account_id, start, chosen)) as changes:
@@ -90,10 +93,15 @@ class Subscription:
 
 
 def _place(since: str | None, account_id: int) -> int | None:
-    key = paging.decode_cursor("changes", since, (int, int), "since")
+    refusal = InvalidInput(
+        "`since` is not a cursor of this account's changes; take one from an earlier change, or "
+        "changeCursor of `tasks`.",
+        "since",
+    )
+    key = paging.decode_cursor("changes", since, (int, int), refusal=refusal)
     if key is None:
         return None
     owner, place = key
     if owner != account_id or not isinstance(place, int):
-        raise TopLevelError("since is not a cursor of this account's changes.", TopLevelCode.BAD_USER_INPUT)
+        raise refusal
     return place

@@ -280,7 +280,8 @@ async def test_cursors_that_lead_nowhere(client: Client, world: World) -> None:
     account = world.viewer.account_id
     place = await feed.newest_place(account)
     for wrong, part in (
-        ("garbage", "since is not a cursor"),
+        ("garbage", "`since` is not a cursor of this account's changes"),
+        ("", "`since` is not a cursor of this account's changes"),
         (change_cursor(account, place + 1), "ahead of every change"),
         (change_cursor(account + 1, place), "not a cursor of this account"),
     ):
