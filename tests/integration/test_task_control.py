@@ -1,11 +1,9 @@
-"""Pausing, resuming, stopping and rescheduling tasks, by several at once and while workers are sending."""
+"""Pausing, resuming and stopping tasks, while workers are sending."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,19 +12,16 @@ import pytest
 from domain import db, dispatch, message_reads, sweep, task_control, tasks
 from domain.bus import open_bus
 from domain.engines import Engines
-from domain.errors import NotFound, SendTimeError, TooLate, WrongStatus
+from domain.errors import NotFound, WrongStatus
 from domain.message_reads import MessageFilter
-from domain.schedule import month_later
 from domain.states import Role, SendResult, TaskStatus
 from domain.task_control import HandoverCounts
 from tests.integration.api_client import serving
 from tests.integration.api_operations import (
     PAUSE_TASK,
-    RESCHEDULE_TASK,
     RESUME_TASK,
     STOP_TASK,
     do,
-    in_minutes,
     refused,
 )
 from tests.integration.conftest import Travel
@@ -39,39 +34,20 @@ from tests.integration.dispatching import (
     worker,
 )
 from tests.integration.message_centre import simulated_centre
+from tests.integration.task_changes import (
+    Change,
+    pause,
+    put_off,
+    resume,
+    stop,
+    task_at,
+)
 from tests.integration.world import World, eventually, phones, receipt, settlements
 
 SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
-LEASE_OVER = dispatch.LEASE + SECOND
-AT_ONCE = 200
-"""How many try the same thing at the same moment."""
-
-
-async def pause(world: World, task_id: int) -> None:
-    await task_control.pause_task(world.viewer, task_id, world.bell)
-
-
-async def resume(world: World, task_id: int) -> None:
-    await task_control.resume_task(world.viewer, task_id, world.bell)
-
-
-async def stop(world: World, task_id: int) -> None:
-    await task_control.stop_task(world.viewer, task_id, world.bell)
-
-
-async def cancel(world: World, task_id: int) -> None:
-    await tasks.cancel_task(world.viewer, task_id, world.bell)
-
-
-async def put_off(world: World, task_id: int) -> None:
-    now: datetime = await db.fetchval("SELECT groupsms_now()")
-    await task_control.reschedule_task(world.viewer, task_id, now + 2 * HOUR, world.bell)
-
-
-Change = Callable[[World, int], Awaitable[None]]
+LEASE_OVER = dispatch.LEASE + timedelta(seconds=1)
 
 
 async def counts(world: World, task_id: int) -> tuple[int, int, int]:
@@ -82,52 +58,6 @@ async def counts(world: World, task_id: int) -> tuple[int, int, int]:
 
 async def nothing_is_held() -> bool:
     return not await db.fetch("SELECT FROM chunk WHERE state = 1")
-
-
-async def succeeded(change: Change, world: World, task_id: int, gate: asyncio.Event) -> bool:
-    await gate.wait()
-    try:
-        await change(world, task_id)
-    except (WrongStatus, TooLate):
-        return False
-    return True
-
-
-async def all_at_once(world: World, task_id: int, *changes: Change) -> list[int]:
-    """Let each change be tried by many at the same moment; returns how many of each succeeded."""
-    gate = asyncio.Event()
-    tried = [
-        asyncio.gather(*(succeeded(change, world, task_id, gate) for _ in range(AT_ONCE // len(changes))))
-        for change in changes
-    ]
-    gate.set()
-    return [sum(await each) for each in tried]
-
-
-# --- from which status ----------------------------------------------------------------------------
-
-
-async def task_at(world: World, status: TaskStatus) -> int:
-    """A task that has got to this status."""
-    task_id = await world.create(
-        3, after=HOUR if status in (TaskStatus.SCHEDULED, TaskStatus.CANCELED) else None
-    )
-    if status is TaskStatus.CANCELED:
-        await cancel(world, task_id)
-    if status in (TaskStatus.SCHEDULED, TaskStatus.CANCELED):
-        return task_id
-    await tasks.start_task(task_id, world.bell)
-    if status is TaskStatus.PAUSED:
-        await pause(world, task_id)
-    elif status is TaskStatus.STOPPED:
-        await stop(world, task_id)
-    elif status is not TaskStatus.SENDING:
-        claim = await world.claim(task_id)
-        await world.hand_over(claim)
-        if status is TaskStatus.COMPLETED:
-            await world.receive(*(receipt(claim, position) for position in claim.numbers))
-        await world.advance(task_id)
-    return task_id
 
 
 ALLOWED: dict[Change, set[TaskStatus]] = {
@@ -338,155 +268,6 @@ async def test_a_stop_is_felt_by_a_worker_within_a_second(world: World) -> None:
     assert (task.counts.not_sent, task.counts.in_doubt) == (left, 0)
 
 
-# --- reschedule -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("margin", "in_time"), [(2 * SECOND, True), (timedelta(), False)])
-async def test_rescheduling_ends_five_minutes_before_to_the_second(
-    world: World, travel: Travel, margin: timedelta, in_time: bool
-) -> None:
-    """Rule "Life of a task": at least 5 minutes before its time, as for canceling."""
-    task_id = await world.create(3, after=2 * HOUR)
-    deadline = (await world.read(task_id)).send_at - 5 * MINUTE
-    await travel.to(deadline - margin)
-    if in_time:
-        await put_off(world, task_id)
-        assert (await world.check(task_id)).send_at > deadline + HOUR
-    else:
-        with pytest.raises(TooLate) as refusal:
-            await put_off(world, task_id)
-        assert refusal.value.deadline == deadline
-        assert (await world.check(task_id)).send_at == deadline + 5 * MINUTE
-
-
-async def test_a_rescheduled_task_goes_by_its_new_time(world: World, travel: Travel) -> None:
-    """Rule "Life of a task": not executed within 24 hours after its time, it is overdue."""
-    early, late = await world.create(3, after=2 * HOUR), await world.create(3, after=2 * HOUR)
-    old = (await world.read(early)).send_at
-    new = old + 40 * HOUR
-    for task_id in (early, late):
-        await task_control.reschedule_task(world.viewer, task_id, new, world.bell)
-        assert world.bell.due[-1] == (task_id, new)
-        assert world.bell.changed[-1] == (world.viewer.account_id, task_id)
-    await travel.to(old + 30 * HOUR)
-    # The job of the old time is still in the queue.
-    assert await tasks.start_task(early, world.bell) is None
-    await sweep.start_due(world.bell)
-    assert (await world.check(early)).status is TaskStatus.SCHEDULED
-    await travel.to(new + DAY - 5 * SECOND)
-    assert await tasks.start_task(early, world.bell) is TaskStatus.SENDING
-    await world.hand_over(await world.claim(early))
-    await travel.to(new + DAY)
-    assert await tasks.start_task(late, world.bell) is TaskStatus.CANCELED
-
-
-async def test_a_task_can_be_put_forward(world: World) -> None:
-    task_id = await world.create(1, after=HOUR)
-    now: datetime = await db.fetchval("SELECT groupsms_now()")
-    await task_control.reschedule_task(world.viewer, task_id, now + SECOND, world.bell)
-
-    async def started() -> bool:
-        return await tasks.start_task(task_id, world.bell) is TaskStatus.SENDING
-
-    await eventually(started)
-
-
-async def test_a_new_time_obeys_the_rules_of_a_new_task(world: World) -> None:
-    """Rule "Life of a task": in the future, within a calendar month, with an offset."""
-    task_id = await world.create(1, after=HOUR)
-    before = await world.read(task_id)
-    now: datetime = await db.fetchval("SELECT groupsms_now()")
-    latest = month_later(now, world.viewer.time_zone)
-    for wrong in (now - SECOND, latest + MINUTE, (now + HOUR).replace(tzinfo=None)):
-        with pytest.raises(SendTimeError) as refusal:
-            await task_control.reschedule_task(world.viewer, task_id, wrong, world.bell)
-        assert refusal.value.path == ("sendAt",)
-        assert abs(refusal.value.latest - latest) < MINUTE
-    assert (await world.read(task_id)).send_at == before.send_at
-    await task_control.reschedule_task(world.viewer, task_id, latest - MINUTE, world.bell)
-
-
-# --- many at once ---------------------------------------------------------------------------------
-
-
-async def test_of_many_who_do_the_same_exactly_one_wins(world: World) -> None:
-    task_id = await world.running(1)
-    assert await all_at_once(world, task_id, pause) == [1]
-    assert await all_at_once(world, task_id, resume) == [1]
-    assert await all_at_once(world, task_id, stop) == [1]
-    # Started, paused, resumed, stopped, the rest settled.
-    assert (await world.check(task_id)).revision == 6
-
-
-async def test_of_many_pauses_and_stops_exactly_one_stop_wins(world: World) -> None:
-    for _ in range(3):
-        task_id = await world.running(1)
-        paused, stopped = await all_at_once(world, task_id, pause, stop)
-        assert (paused <= 1, stopped) == (True, 1)
-        task = await world.check(task_id)
-        assert (task.status, task.counts.not_sent) == (TaskStatus.STOPPED, 1)
-
-
-async def test_of_many_resumes_and_stops_exactly_one_stop_wins(world: World) -> None:
-    for _ in range(3):
-        task_id = await task_at(world, TaskStatus.PAUSED)
-        resumed, stopped = await all_at_once(world, task_id, resume, stop)
-        assert (resumed <= 1, stopped) == (True, 1)
-        assert (await world.check(task_id)).status is TaskStatus.STOPPED
-
-
-async def test_of_a_cancel_and_many_reschedules_the_cancel_ends_it(world: World) -> None:
-    for _ in range(3):
-        task_id = await world.create(1, after=HOUR)
-        _, canceled = await all_at_once(world, task_id, put_off, cancel)
-        assert canceled == 1
-        task = await world.check(task_id)
-        assert task.status is TaskStatus.CANCELED
-        with pytest.raises(WrongStatus):
-            await put_off(world, task_id)
-
-
-async def test_of_many_reschedules_and_a_start_exactly_one_side_wins(world: World) -> None:
-    """The task's time comes at some moment among them: who moves it before keeps it from starting."""
-    for among in (0, 4, 50, AT_ONCE):
-        task_id = await world.create(1, after=HOUR)
-        gate = asyncio.Event()
-
-        async def start(task_id: int = task_id, gate: asyncio.Event = gate) -> bool:
-            await gate.wait()
-            await db.fetch(
-                "UPDATE task SET send_at = groupsms_now() WHERE id = $1 AND send_at < $2",
-                task_id,
-                datetime.now(UTC) + HOUR,
-            )
-            return await tasks.start_task(task_id, world.bell) is TaskStatus.SENDING
-
-        attempts = [asyncio.create_task(succeeded(put_off, world, task_id, gate)) for _ in range(AT_ONCE)]
-        attempts.insert(among, asyncio.create_task(start()))
-        gate.set()
-        outcomes = await asyncio.gather(*attempts)
-        started = outcomes.pop(among)
-        task = await world.check(task_id)
-        assert task.status is (TaskStatus.SENDING if started else TaskStatus.SCHEDULED)
-        assert any(outcomes) is not started
-        assert (task.send_at > datetime.now(UTC) + HOUR) is not started
-
-
-async def test_a_stop_among_workers_leaves_no_message_undecided(world: World) -> None:
-    """Whenever it comes: what reached the gateway is UNKNOWN, everything else NOT_SENT, nothing twice."""
-    for wait_for in (0, 1, 500, 1_500):
-        numbers = phones(3_000, first=10_000 * wait_for)
-        task_id = await world.running(numbers)
-        one, other = RecordingGateway(window=40), RecordingGateway(window=40)
-        async with dispatching(world, one), dispatching(world, other):
-            await eventually(handed_over(world, task_id, wait_for))
-            await stop(world, task_id)
-        task = await world.advance(task_id)
-        reached = one.reached + other.reached
-        assert len(set(reached)) == len(reached) == task.counts.unknown
-        assert (task.counts.not_sent, task.counts.waiting) == (3_000 - len(reached), 0)
-
-
 # --- in the API -----------------------------------------------------------------------------------
 
 TASK_UPDATED = """subscription ($id: ID!) { taskUpdated(id: $id) {
@@ -523,24 +304,3 @@ async def test_the_mutations_answer_with_numbers(
             # Nothing is pending any more: it ends by itself.
             last = (await events.rest())[-1]["taskUpdated"]
             assert last["counts"] == {"waiting": 0, "unknown": 0, "delivered": 7, "notSent": 1_493}
-
-
-async def test_a_task_is_rescheduled_by_mutation(
-    world: World, database_url: str, redis_url: str, tmp_path: Path
-) -> None:
-    await world.create(1, after=HOUR)
-    async with serving(database_url, redis_url, tmp_path) as api:
-        sender = await api.client(Role.SENDER)
-        global_id = (await sender.run("{ tasks { nodes { id } } }"))["tasks"]["nodes"][0]["id"]
-        wanted = in_minutes(120)
-        task = (await do(sender, RESCHEDULE_TASK, id=global_id, sendAt=wanted))["task"]
-        assert datetime.fromisoformat(task["sendAt"]) == datetime.fromisoformat(wanted)
-        assert datetime.fromisoformat(task["cancelDeadline"]) == datetime.fromisoformat(wanted) - 5 * MINUTE
-        (error,) = await refused(sender, RESCHEDULE_TASK, id=global_id, sendAt="2019-11-25T08:00:00+08:00")
-        assert (error["code"], error["path"]) == ("SEND_TIME", ["input", "sendAt"])
-        # The new job is in the queue, beside the old one that will find nothing to do.
-        soon = in_minutes(4)
-        await do(sender, RESCHEDULE_TASK, id=global_id, sendAt=soon)
-        (error,) = await refused(sender, RESCHEDULE_TASK, id=global_id, sendAt=wanted)
-        assert error["code"] == "TOO_LATE"
-        assert datetime.fromisoformat(error["deadline"]) == datetime.fromisoformat(soon) - 5 * MINUTE
