@@ -21,7 +21,7 @@ from websockets.typing import Origin, Subprotocol
 from api.app import create_app
 from api.request_log import masked
 from api.transport import UploadPolicy
-from tests.e2e.tiny_process import ROOT, TinyService, tiny_service
+from tests.integration.tiny_process import ROOT, TinyService, tiny_service
 from tests.integration.tiny_schema import LEAKED_NUMBER, context, tiny_schema
 
 FRIEND = "https://app.example.com"
@@ -373,7 +373,7 @@ async def test_it_ends_soon_when_told_to_with_a_subscription_open(tmp_path: Path
 
 def test_a_port_in_use_is_one_line(service: TinyService, tmp_path: Path) -> None:
     port = service.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "tests.e2e.serve_tiny", port, str(tmp_path)]
+    command = [sys.executable, "-m", "tests.integration.serve_tiny", port, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert ended.stderr == f"Can't listen on 127.0.0.1 port {port}: Address already in use.\n"

@@ -16,7 +16,7 @@ import pytest
 
 from api.body_limit import JSON_LIMIT, UPLOAD_ALLOWANCE
 from api.uploads import remove_leftovers
-from tests.e2e.tiny_process import UPLOAD_LIMIT, TinyService, tiny_service
+from tests.integration.tiny_process import UPLOAD_LIMIT, TinyService, tiny_service
 
 PREFLIGHT = {"Apollo-Require-Preflight": "true"}
 MEASURE = "mutation ($file: Upload!) { measure(file: $file) { filename size tooLarge sha256 path } }"

@@ -47,90 +47,8 @@ async def on_connect(made: Context) -> None:
 
 
 @strawberry.type
-class Account:
-    name: str = "Demo"
-    time_zone: str = "UTC"
-    currency: str = "CNY"
-
-
-@strawberry.type
 class Viewer:
     role: str
-    account: Account
-
-
-@strawberry.type
-class Blocker:
-    message: str
-    fix: str
-
-
-@strawberry.type
-class Named:
-    id: strawberry.ID
-    name: str
-    selectable: bool = True
-    blockers: list[Blocker] = strawberry.field(default_factory=list)
-
-
-@strawberry.type
-class TinyTemplate(Named):
-    content: str = "Hello"
-    universal: bool = False
-    signature: Named | None = None
-
-
-@strawberry.type
-class Signatures:
-    nodes: list[Named]
-
-
-@strawberry.type
-class Templates:
-    nodes: list[TinyTemplate]
-
-
-@strawberry.type
-class Application:
-    id: strawberry.ID
-    name: str
-    region: str
-    signatures: Signatures
-    templates: Templates
-
-
-@strawberry.type
-class Applications:
-    nodes: list[Application]
-
-
-@strawberry.type
-class Counts:
-    total: int = 3
-    delivered: int = 2
-    failed: int = 0
-    unknown: int = 1
-
-
-@strawberry.type
-class TinyTask:
-    id: strawberry.ID
-    name: str = "Spring greetings"
-    status: str = "SENDING"
-    counts: Counts = strawberry.field(default_factory=Counts)
-
-
-@strawberry.type
-class Tasks:
-    nodes: list[TinyTask]
-
-
-@strawberry.type
-class Change:
-    cursor: str
-    kind: str
-    task_id: strawberry.ID
-    task: TinyTask
 
 
 @strawberry.type
@@ -148,24 +66,7 @@ class Query:
     def viewer(self, info: Info) -> Viewer:
         if not info.context.token():
             raise TopLevelError("Send a token.", TopLevelCode.UNAUTHENTICATED)
-        return Viewer(role=info.context.token().upper(), account=Account())
-
-    @strawberry.field
-    def applications(self, first: int = 50) -> Applications:  # noqa: ARG002
-        signature = Named(id=strawberry.ID("signature-1"), name="Demo")
-        template = TinyTemplate(id=strawberry.ID("template-1"), name="Greeting", signature=signature)
-        shop = Application(
-            id=strawberry.ID("application-1"),
-            name="Shop",
-            region="CHINESE_MAINLAND",
-            signatures=Signatures(nodes=[signature]),
-            templates=Templates(nodes=[template]),
-        )
-        return Applications(nodes=[shop])
-
-    @strawberry.field
-    def tasks(self, first: int = 50) -> Tasks:  # noqa: ARG002
-        return Tasks(nodes=[TinyTask(id=strawberry.ID("task-1"))])
+        return Viewer(role=info.context.token().upper())
 
     @strawberry.field
     def echo(self, text: str) -> str:
@@ -206,17 +107,6 @@ class Subscription:
         for number in range(1, to + 1):
             yield f"{info.context.token()} {number}"
         await asyncio.sleep(0)
-
-    @strawberry.subscription
-    async def tasks_changed(
-        self,
-        info: Info,
-        since: str | None = None,  # noqa: ARG002
-    ) -> AsyncIterator[Change]:
-        for number in (1, 2):
-            task = TinyTask(id=strawberry.ID("task-1"), name=f"seen by {info.context.token()}")
-            yield Change(cursor=f"cursor-{number}", kind="UPDATED", task_id=task.id, task=task)
-        await asyncio.Event().wait()
 
     @strawberry.subscription
     async def forever(self) -> AsyncIterator[int]:

@@ -44,7 +44,7 @@ def tiny_service(directory: Path, *origins: str) -> Iterator[TinyService]:
     """Run the service; `origins` may reach it from other pages."""
     uploads, log_file = directory / "uploads", directory / "log"
     uploads.mkdir()
-    command = [sys.executable, "-m", "tests.e2e.serve_tiny", "0", str(uploads), *origins]
+    command = [sys.executable, "-m", "tests.integration.serve_tiny", "0", str(uploads), *origins]
     with (
         log_file.open("w") as log,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,

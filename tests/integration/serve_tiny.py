@@ -1,4 +1,4 @@
-"""Serves the tiny schema: `python -m tests.e2e.serve_tiny PORT UPLOAD_DIRECTORY [ORIGIN...]`."""
+"""Serves the tiny schema: `python -m tests.integration.serve_tiny PORT UPLOAD_DIRECTORY [ORIGIN...]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.app import create_app
 from api.server import ListenError, listen, serve
 from api.transport import UploadPolicy
 from domain.startup import configure_logging
-from tests.e2e.tiny_process import UPLOAD_LIMIT
+from tests.integration.tiny_process import UPLOAD_LIMIT
 from tests.integration.tiny_schema import context, on_connect, tiny_schema
 
 
