@@ -7,13 +7,14 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PIP := -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test test-faults lint format clean
+.PHONY: help setup demo test test-faults test-faults-short lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         see the whole line at work (ARGS=--once: and stop again)"
 	@echo "make test         formatting, lint, types and all tests but the slow ones"
-	@echo "make test-faults  the slow ones: killed processes, cut connections"
+	@echo "make test-faults  the slow ones: killed processes, cut connections, full disks"
+	@echo "make test-faults-short  of each kind of these one, in less than five minutes"
 	@echo "make lint         formatting, lint and types alone"
 	@echo "make format       put the code into shape"
 	@echo "make setup        only install, into .venv"
@@ -48,6 +49,9 @@ test: lint
 
 test-faults: setup
 	$(BIN)/pytest -m faults $(ARGS)
+
+test-faults-short: setup
+	$(BIN)/pytest -m "faults and not long_form" $(ARGS)
 
 format: setup
 	$(BIN)/ruff format .

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -46,6 +47,10 @@ class Line:
     token: str = ""
     children: list[Child] = field(default_factory=list)
     clients: list[ServiceClient] = field(default_factory=list)
+    _journal: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What was read of the journal, by kind of event: up to the octet `_journal_read`."""
+    _journal_read: int = 0
+    _reading: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def journal_file(self) -> Path:
@@ -95,10 +100,10 @@ class Line:
         self.gateway = f"smpp://line:secret@{address}?{query}"
         return child
 
-    async def api(self, **settings: str) -> tuple[Child, ServiceClient]:
-        """Start an API process and return a client of it."""
-        port = str(_free_port())
-        child, _ = await self.start("api", until="GraphiQL: ", GROUPSMS_PORT=port, **settings)
+    async def api(self, port: int | None = None, **settings: str) -> tuple[Child, ServiceClient]:
+        """Start an API process, on a free port if none is given, and return a client of it."""
+        port = port or free_port()
+        child, _ = await self.start("api", until="GraphiQL: ", GROUPSMS_PORT=str(port), **settings)
         client = ServiceClient(f"http://127.0.0.1:{port}", self.token)
         self.clients.append(client)
         return child, client
@@ -109,11 +114,22 @@ class Line:
         return child
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What the message centre's journal has of this kind, in order."""
+        """What the message centre's journal has of this kind, in order; from any thread."""
+        with self._reading:
+            self._read_on()
+            return list(self._journal.get(kind, ()))
+
+    def _read_on(self) -> None:
         if not self.journal_file.exists():
-            return []
-        events = map(json.loads, self.journal_file.read_text().splitlines())
-        return [event for event in events if event["event"] == kind]
+            return
+        with self.journal_file.open("rb") as journal:
+            journal.seek(self._journal_read)
+            # The last line may be half written.
+            whole, end, _ = journal.read().rpartition(b"\n")
+        self._journal_read += len(whole) + len(end)
+        for line in whole.splitlines():
+            event = json.loads(line)
+            self._journal.setdefault(event["event"], []).append(event)
 
     def submitted(self) -> list[dict[str, Any]]:
         """The submit_sm that the message centre accepted so far, in order."""
@@ -194,7 +210,8 @@ async def followed(client: ServiceClient, task_id: str, within: float = 60) -> l
         return [event["taskUpdated"] async for event in events]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
