@@ -49,6 +49,10 @@ class Claim:
     """Each number is to be sent only in its hours; see `domain.sending_hours`."""
     claimed_at: datetime
     """The database's clock at the claim."""
+    signature: str | None = None
+    """The name of its signature, if it has one."""
+    external_template_id: str | None = None
+    """What the gateway's platform calls its template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,9 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
         FROM free JOIN task ON task.id = free.task_id
         WHERE chunk.task_id = free.task_id AND chunk.index = free.index
         RETURNING chunk.index, last, marked, returned, text, region, sender, sms_type, prices,
-                  account_id, groupsms_now() AS claimed_at
+                  account_id, groupsms_now() AS claimed_at,
+                  (SELECT name FROM signature WHERE id = task.signature_id) AS signature,
+                  (SELECT external_id FROM template WHERE id = task.template_id) AS external_template_id
         """,
         task_id,
         owner,
@@ -139,6 +145,8 @@ async def claim(task_id: int, owner: UUID) -> Claim | None:
         marked=chunk["marked"],
         is_promotion=SmsType(chunk["sms_type"]) is SmsType.PROMOTION,
         claimed_at=chunk["claimed_at"],
+        signature=chunk["signature"],
+        external_template_id=chunk["external_template_id"],
     )
 
 

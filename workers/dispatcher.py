@@ -210,6 +210,8 @@ class Dispatcher:
                 not_after=chunk.lease_ends,
                 begin_by=begin_by,
                 references=references_of(claim.task_id, position, len(claim.content.segments)),
+                signature=claim.signature,
+                external_template_id=claim.external_template_id,
             )
             self._gateway.submit(submission).add_done_callback(self._collector(chunk, position))
 
