@@ -154,8 +154,11 @@ class Gateway(Protocol):
         """Put one message on the wire. The future always ends in a `Handover`, never in an exception."""
         ...
 
-    async def close(self) -> None:
-        """Wait a little for what is in flight, say goodbye, disconnect."""
+    async def close(self, within: float = 5.0) -> None:
+        """Wait up to `within` seconds for what is in flight, say goodbye, disconnect.
+
+        Every future has ended then: what has no answer yet is in doubt.
+        """
         ...
 
 

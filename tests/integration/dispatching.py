@@ -84,7 +84,7 @@ class RecordingGateway:
         self.held.clear()
         self.answer_all()
 
-    async def close(self) -> None:
+    async def close(self, within: float = 5.0) -> None:
         """Nothing to close."""
 
 

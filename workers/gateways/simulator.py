@@ -86,7 +86,7 @@ class SimulatorGateway:
         self._answers.put((future, _handover(ids, ending), receipts))
         return future
 
-    async def close(self) -> None:
+    async def close(self, within: float = 5.0) -> None:  # noqa: ARG002 - nothing is waited for
         """Answer what was submitted, and give the sink the receipts that are still to come, without delay."""
         if self._answers is None or self._receipts is None or self._feeder is None:
             return

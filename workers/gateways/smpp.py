@@ -167,15 +167,15 @@ class SmppGateway:
         self._pump()
         return future
 
-    async def close(self) -> None:
-        """Give back what was not begun, wait a little for what is in flight, unbind, disconnect."""
+    async def close(self, within: float = CLOSE_GRACE) -> None:
+        """Give back what was not begun, wait for what is in flight, unbind, disconnect."""
         self._closing = True
         self._give_back(flight for flight in self._flights if flight.untouched)
-        if self._flights:
-            await asyncio.wait([flight.future for flight in self._flights], timeout=CLOSE_GRACE)
-        if self._receipts is not None:
-            with suppress(TimeoutError):  # a sink that hangs: the centre will send those receipts again
-                async with asyncio.timeout(CLOSE_GRACE):
+        with suppress(TimeoutError):  # what has no answer yet is in doubt; receipts the centre sends again
+            async with asyncio.timeout(within):
+                if self._flights:
+                    await asyncio.wait([flight.future for flight in self._flights])
+                if self._receipts is not None:
                     await self._receipts.drain()
         await self._keeper.close()
         for task in self._tasks:
