@@ -7,11 +7,12 @@ Three kinds of code reach us:
 - What a delivery receipt says: a state (`UNDELIV`; SMPP 3.4, appendix B) or a vendor's own word or number. In
   the Chinese mainland's networks that is a word (`BLACK`) or two letters for the element that gave up and a
   number of its own table (`MK:0001`). Billed by the rule of the region.
-- What the gateway's own platform refused before any carrier saw it (`E200027`). Free.
+- What the gateway's own platform refused before any carrier saw it (`E200027`, `SC:0006`; or `HTTP 413` where
+  it gave no code). Free.
 
-Sources: "Money" and "Results from the network" in the guide; Huawei Cloud, Message & SMS, "SMS Status Error
-Codes"; China Mobile's tables of CMPP status reports, whose numbers vendors use a little differently. Where
-those tables disagree, the meaning here is the wider one.
+Sources: "Money" and "Results from the network" in the guide; Huawei Cloud, Message & SMS, "API Error Codes"
+and "SMS Status Error Codes"; China Mobile's tables of CMPP status reports, whose numbers vendors use a little
+differently. Where those tables disagree, the meaning here is the wider one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 from domain.states import Region
+
+NO_EXTERNAL_ID = "NO_EXTERNAL_ID"
+"""Our own code, of a gateway whose platform needs its own template's id and was given none."""
 
 
 class FailureCause(StrEnum):
@@ -196,6 +200,18 @@ _SET_UP = _Meaning(
     "that with the gateway's support; send again then.",
     may_pass=True,
 )
+_TEMPLATE = _Meaning(
+    FailureCause.CONTENT_REFUSED,
+    "The gateway's platform does not accept the template. Compare its externalId, text and type with the "
+    "template on the platform, and see that it is active there; send again then.",
+    may_pass=True,
+)
+_NO_EXTERNAL_ID = _Meaning(
+    FailureCause.CONTENT_REFUSED,
+    "This gateway's platform sends only its own templates, and the template names none. Create one with the "
+    "platform's template id as externalId, and send again with that.",
+    may_pass=True,
+)
 _VENDOR = _Meaning(
     FailureCause.OTHER,
     "The gateway refused it with a code of its vendor's own. Ask the operator to look the code up in the "
@@ -234,6 +250,7 @@ _WORDS = {
     "ERRNUM": _NO_SUCH_NUMBER,
     "ERR_NUM": _NO_SUCH_NUMBER,
     "NOROUTE": _SET_UP,
+    NO_EXTERNAL_ID: _NO_EXTERNAL_ID,
 }
 
 
@@ -301,6 +318,14 @@ _PREPAID_PLATFORM = {
 }
 """What the carrier's platform for prepaid lines decided: CB."""
 
+_REVIEW = {
+    **_each("3 4 5 16", _BLACKLISTED),
+    **_each("6 15", _WORDING),
+    **_each("13 18", _SIGNATURE),
+    **_each("17", _TEMPLATE),
+}
+"""What Huawei Cloud's own review decided: SC."""
+
 _FAMILIES = {
     "MI": (_PHONE_NETWORK, _EXPIRED),
     "MK": (_PHONE_NETWORK, _UNDELIVERED),
@@ -309,10 +334,23 @@ _FAMILIES = {
     "DB": (_BUSINESS_PLATFORM, _SET_UP),
     "ID": (_CARRIER_GATEWAY, _SET_UP),
     "CB": (_PREPAID_PLATFORM, _NETWORK),
+    "SC": (_REVIEW, _REJECTED),
     **{family: ({}, _NETWORK) for family in ("CA", "DA", "IA", "IB", "MA")},
     **{family: ({}, _NO_REPORT) for family in ("IC", "MC")},
 }
 """By the letters: a table, and what a number that isn't in it means."""
+
+_PLATFORM_CODES = {
+    **_each("112 623 629", _QUOTA),
+    **_each("503", _NO_SUCH_NUMBER),
+    **_each("200015", _TOO_FAST),
+    **_each("200028 200029 200030 200032 200033", _TEMPLATE),
+    **_each("200020 200021", _SIGNATURE),
+    **_each("200034 200035 200038", _NETWORK),
+    **_each("200041", _TOO_OFTEN),
+    **_each("200051", _WORDING),
+}
+"""What Huawei Cloud's platform answered or reported itself: E and six digits. Any other is set up wrong."""
 
 _STATUSES = {
     **dict.fromkeys((0x0B,), _NO_SUCH_NUMBER),
@@ -329,7 +367,10 @@ _VENDORS_STATUSES = range(0x400, 0x500)
 _STATUS = re.compile(r"0X([0-9A-F]{1,8})")
 _FAMILY = re.compile(r"([A-Z]{2}): *(\d{1,6})(?:_\d+)?|([A-Z]{2})(\d{4,6})")
 _STATE_AND_ERROR = re.compile(r"(\S+?)(?: ERR:|\*)(.+)")
-_PLATFORM = re.compile(r"E[0-9]{6}")
+_PLATFORM = re.compile(r"E([0-9]{6})")
+_HTTP = re.compile(r"HTTP [0-9]{3}")
+
+_REFUSALS = (_STATUS, _PLATFORM, _HTTP, re.compile(r"SC: *[0-9]{4}"))
 
 
 @lru_cache(maxsize=4096)
@@ -339,7 +380,9 @@ def _meaning(code: str) -> _Meaning | None:
         return meaning
     if status := _STATUS.fullmatch(plain):
         return _meaning_of_status(int(status[1], 16))
-    if _PLATFORM.fullmatch(plain):
+    if platform := _PLATFORM.fullmatch(plain):
+        return _PLATFORM_CODES.get(int(platform[1]), _SET_UP)
+    if _HTTP.fullmatch(plain):
         return _SET_UP
     if family := _FAMILY.fullmatch(plain):
         return _meaning_in_family(family[1] or family[3], int(family[2] or family[4]))
@@ -358,6 +401,6 @@ def _meaning_in_family(letters: str, number: int) -> _Meaning | None:
 
 
 def _was_refused(code: str) -> bool:
-    """Whether the gateway never took it."""
+    """Whether the gateway never took it, or its platform gave it to no carrier."""
     plain = code.strip().upper()
-    return bool(_STATUS.fullmatch(plain) or _PLATFORM.fullmatch(plain))
+    return plain == NO_EXTERNAL_ID or any(form.fullmatch(plain) for form in _REFUSALS)

@@ -42,6 +42,15 @@ INTERNATIONAL = Region.INTERNATIONAL
         ("CB:0007", FailureCause.UNREACHABLE, True),
         ("MC:0151", FailureCause.EXPIRED, False),
         ("E200027", FailureCause.GATEWAY_ERROR, True),
+        ("E000112", FailureCause.LIMIT_EXCEEDED, True),
+        ("E000503", FailureCause.INVALID_NUMBER, False),
+        ("E200015", FailureCause.LIMIT_EXCEEDED, True),
+        ("E200030", FailureCause.CONTENT_REFUSED, True),
+        ("E200038", FailureCause.GATEWAY_ERROR, True),
+        ("SC:0006", FailureCause.CONTENT_REFUSED, False),
+        ("SC:0016", FailureCause.BLOCKED, False),
+        ("HTTP 413", FailureCause.GATEWAY_ERROR, True),
+        ("NO_EXTERNAL_ID", FailureCause.CONTENT_REFUSED, True),
         ("0x00000001", FailureCause.CONTENT_REFUSED, False),
         ("0x00000008", FailureCause.GATEWAY_ERROR, True),
         ("0x0000000A", FailureCause.GATEWAY_ERROR, True),
@@ -83,7 +92,10 @@ def test_only_international_messages_the_gateway_accepted_are_billed(code: str) 
     assert not explain(code, MAINLAND).billed
 
 
-@pytest.mark.parametrize("code", ["0x0000000B", "0x00000410", "0x00000065", "E200027", "e200099"])
+@pytest.mark.parametrize(
+    "code",
+    ["0x0000000B", "0x00000410", "0x00000065", "E200027", "e200099", "SC:0006", "HTTP 413", "NO_EXTERNAL_ID"],
+)
 def test_what_was_refused_is_free(code: str) -> None:
     assert not explain(code, INTERNATIONAL).billed
 
