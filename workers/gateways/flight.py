@@ -25,9 +25,12 @@ UNKNOWN_SEGMENT = SegmentHandover(None)
 
 
 class Flight:
-    """A message's segments, and the future that ends when each of them has come to something."""
+    """A message's segments, and the future that ends when each of them has come to something.
 
-    __slots__ = ("begin_by", "bodies", "deadline", "future", "handovers", "stages", "unsettled")
+    One body a segment, or a single body for all of them: they share one fate and one id then.
+    """
+
+    __slots__ = ("begin_by", "bodies", "deadline", "future", "handovers", "segments", "stages", "unsettled")
 
     def __init__(
         self,
@@ -35,8 +38,11 @@ class Flight:
         future: asyncio.Future[Handover],
         deadline: float,
         begin_by: float = float("inf"),
+        segments: int | None = None,
     ) -> None:
+        """`segments` is how many there are, where a single body carries several."""
         self.bodies = bodies
+        self.segments = segments or len(bodies)
         self.future = future
         self.begin_by = begin_by
         """The moment after which nothing of it may be written if nothing was before."""
@@ -86,7 +92,7 @@ class Flight:
 
         A refused segment outweighs one in doubt: the message has failed.
         """
-        segments = tuple(self.handovers)
+        segments = tuple(self.handovers) * (self.segments // len(self.bodies))
         stages = self.stages
         if Stage.REFUSED in stages:
             return Handover(Outcome.REFUSED, segments)
@@ -98,6 +104,8 @@ class Flight:
             return Handover(Outcome.NOT_HANDED_OVER, segments, retry_after)
         # A part is there and cannot be taken back. Where the centre said why the rest is not, that is the
         # reason.
-        missing = [segment for stage, segment in zip(stages, segments, strict=True) if stage is Stage.DROPPED]
-        refused = any(segment.error_code for segment in missing)
+        missing = [
+            handover for stage, handover in zip(stages, self.handovers, strict=True) if stage is Stage.DROPPED
+        ]
+        refused = any(handover.error_code for handover in missing)
         return Handover(Outcome.REFUSED if refused else Outcome.IN_DOUBT, segments)

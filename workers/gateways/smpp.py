@@ -13,15 +13,17 @@ from typing import Final
 import structlog
 
 from domain.ports import Clock, Handover, InboundSink, Outcome, SegmentHandover, Submission
-from workers.gateways import urls
+from workers.gateways import submit_parameters, urls
 from workers.gateways.flight import UNKNOWN_SEGMENT, Flight, Stage
 from workers.pace import Pace
 from workers.smpp import pdu
+from workers.smpp.alphabets import Unencodable
 from workers.smpp.clock import SystemClock
 from workers.smpp.keeper import BindKeeper, Endpoint
 from workers.smpp.pdu import Frame, Status
 from workers.smpp.receipt_queue import ReceiptQueue, masked
 from workers.smpp.session import Answer, Session, SessionOptions, Unanswered
+from workers.smpp.submit_options import SubmitOptions
 from workers.smpp.submits import SubmitEncoder
 from workers.smpp.throttle import Throttle
 
@@ -51,6 +53,7 @@ PARAMETERS: Final = {
     "hold": urls.number(0.1, 3600),
     "system_type": urls.text(12),
     "time_zone": urls.time_zone,
+    **submit_parameters.PARAMETERS,
 }
 
 
@@ -63,6 +66,7 @@ class SmppGateway:
         endpoint: Endpoint,
         options: SessionOptions,
         *,
+        submits: SubmitOptions | None = None,
         pace: Pace | None = None,
         hold: float = DEFAULT_HOLD,
         time_zone: tzinfo = UTC,
@@ -76,7 +80,7 @@ class SmppGateway:
         self._hold = hold
         self._pace = pace or Pace(None)
         self._throttle = Throttle()
-        self._encoder = SubmitEncoder()
+        self._encoder = SubmitEncoder(submits or SubmitOptions())
         self._keeper = BindKeeper(
             name, endpoint, options, self._clock, self._deliver_sm, self._room_changed, self._bind_changed
         )
@@ -103,6 +107,7 @@ class SmppGateway:
                 url.refuse(f"its {part} must be at most {LONGEST_CREDENTIAL} printable ASCII characters")
         given = url.read(PARAMETERS)
         bind = pdu.Bind(url.username, url.password, given.pop("system_type", ""))
+        submits = submit_parameters.take(given)
         rate = given.pop("rate", None)
         hold = given.pop("hold", DEFAULT_HOLD)
         time_zone = given.pop("time_zone", UTC)
@@ -110,6 +115,7 @@ class SmppGateway:
             url.name,
             Endpoint(url.host, url.port or 2775, bind),
             SessionOptions(**given),
+            submits=submits,
             pace=Pace(rate),
             hold=hold,
             time_zone=time_zone,
@@ -153,15 +159,17 @@ class SmppGateway:
             return future
         try:
             bodies = self._encoder.bodies(submission)
-        except ValueError as error:
+        except Unencodable as error:
             self._log.warning(
                 "message_cannot_be_encoded", number=masked(submission.number), reason=str(error)
             )
-            refused = SegmentHandover(None, f"0x{Status.ESME_RSUBMITFAIL:08X}")
+            refused = SegmentHandover(None, f"0x{error.status:08X}")
             future.set_result(Handover(Outcome.REFUSED, (refused,) * len(submission.content.segments)))
             return future
         deadline = min(self._clock.monotonic() + self._hold, submission.not_after)
-        flight = Flight(bodies, future, deadline, submission.begin_by)
+        flight = Flight(
+            bodies, future, deadline, submission.begin_by, segments=len(submission.content.segments)
+        )
         self._flights[flight] = None
         self._waiting.extend((flight, index) for index in range(len(bodies)))
         self._pump()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -89,6 +89,20 @@ def text(longest: int) -> Callable[[GatewayUrl, str, str], str]:
         if len(value) > longest or not value.isascii() or not value.isprintable():
             url.refuse(f"{key} must be at most {longest} ASCII characters")
         return value
+
+    return read
+
+
+T = TypeVar("T")
+
+
+def one_of(choices: Mapping[str, T]) -> Callable[[GatewayUrl, str, str], T]:
+    """Read one of a few words, each standing for a value."""
+
+    def read(url: GatewayUrl, key: str, value: str) -> T:
+        if value not in choices:
+            url.refuse(f"{key} must be {' or '.join(choices)}")
+        return choices[value]
 
     return read
 

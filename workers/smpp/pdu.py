@@ -96,6 +96,8 @@ class Status(IntEnum):
     ESME_RX_P_APPN = 0x00000065
     ESME_RX_R_APPN = 0x00000066
     ESME_RUNKNOWNERR = 0x000000FF
+    ESME_RINVDCS = 0x00000104
+    """Invalid data coding scheme: one of SMPP 5.0 (4.7.6), which has no older name."""
 
 
 class Tag(IntEnum):
@@ -172,6 +174,16 @@ def encode_c_string(text: str) -> bytes:
     if "\0" in text:
         raise ValueError("a C-octet string cannot contain NUL")
     return text.encode("latin-1") + b"\0"
+
+
+def relative_time(seconds: int) -> str:
+    """Return a span of up to 99 days in the relative time format (7.1.1.2). Raises ValueError beyond."""
+    if not 0 <= seconds < 100 * 86_400:
+        raise ValueError("a relative time is up to 99 days")
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    return f"0000{day:02}{hour:02}{minute:02}{second:02}000R"
 
 
 def c_string(body: bytes) -> str:
