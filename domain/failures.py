@@ -150,6 +150,13 @@ _SIGNATURE = _Meaning(
     "send again.",
     may_pass=True,
 )
+_ALPHABET = _Meaning(
+    FailureCause.CONTENT_REFUSED,
+    "The gateway's alphabet lacks a character of this text, such as € or a Greek capital in Latin-1, or the "
+    "carrier does not know that alphabet. The operator can set another one for the gateway; else write a "
+    "template without the character.",
+    may_pass=True,
+)
 _TOO_LONG = _Meaning(
     FailureCause.CONTENT_REFUSED,
     "The gateway takes no text of this length or form. Write a shorter template.",
@@ -355,6 +362,7 @@ _PLATFORM_CODES = {
 _STATUSES = {
     **dict.fromkeys((0x0B,), _NO_SUCH_NUMBER),
     **dict.fromkeys((0x01,), _TOO_LONG),
+    **dict.fromkeys((0x104,), _ALPHABET),
     **dict.fromkeys((0x14, 0x58), _TOO_FAST),
     **dict.fromkeys((0x08, 0x45, 0x64, 0xFE, 0xFF), _NETWORK),
     # What is at fault is how the gateway was set up: bind, sender, service type, flags, parameters.

@@ -58,6 +58,7 @@ INTERNATIONAL = Region.INTERNATIONAL
         ("0x00000014", FailureCause.LIMIT_EXCEEDED, True),
         ("0x00000045", FailureCause.GATEWAY_ERROR, True),
         ("0x00000058", FailureCause.LIMIT_EXCEEDED, True),
+        ("0x00000104", FailureCause.CONTENT_REFUSED, True),
         ("0x00000400", FailureCause.OTHER, False),
         ("0x000004FF", FailureCause.OTHER, False),
     ],
