@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.line import Line, running_line
+from tests.e2e.private_engines import PrivateEngines, private_engines
 
 SEED = "FAULTS_SEED"
 """Set to repeat what a failed run did at random."""
@@ -21,6 +24,20 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     seed = int(os.environ.get(SEED) or random.SystemRandom().getrandbits(32))
     request.node.add_report_section("call", "seed", f"{SEED}={seed} repeats these choices")
     return random.Random(seed)
+
+
+@pytest.fixture
+async def private(data_dir: Path) -> AsyncIterator[PrivateEngines]:
+    """Engines that nobody else uses."""
+    async with private_engines(data_dir) as engines:
+        yield engines
+
+
+@pytest.fixture
+async def private_line(private: PrivateEngines, tmp_path: Path) -> AsyncIterator[Line]:
+    """A line on engines that nobody else uses."""
+    async with running_line(private.database_url, private.redis_url, tmp_path) as line:
+        yield line
 
 
 @pytest.hookimpl(wrapper=True)

@@ -144,6 +144,11 @@ class Line:
         )
 
 
+def lives(*children: Child) -> bool:
+    """Whether these processes run."""
+    return all(child.process.returncode is None for child in children)
+
+
 @asynccontextmanager
 async def running_line(database_url: str, redis_url: str, folder: Path) -> AsyncIterator[Line]:
     """A line whose processes are all ended afterwards."""

@@ -1,0 +1,64 @@
+"""Workers killed at random moments in the middle of a task."""
+
+from __future__ import annotations
+
+import random
+import signal
+from datetime import timedelta
+
+import pytest
+
+from domain.dispatch import LEASE
+from tests.e2e.line import Line, create, lives, make_international
+from tests.e2e.private_engines import PrivateEngines
+from tests.e2e.promises import check_promises, phones, reached
+from tests.e2e.watcher import watching
+
+pytestmark = pytest.mark.faults
+
+WINDOW = 50
+CENTRE = ("--response-delay", "0.05", "--receipt-delay", "0.05", "--resend-after", "0.5")
+
+
+async def test_a_lone_worker_killed_again_and_again(
+    private_line: Line, private: PrivateEngines, chance: random.Random
+) -> None:
+    line, kills = private_line, 4
+    await line.message_centre(*CENTRE, query=f"window={WINDOW}")
+    _, client = await line.api()
+    worker = await line.worker()
+    recipients = phones(4000)
+    task_id = await create(client, await make_international(client, "Hello"), recipients)
+    async with watching(client, task_id) as watcher:
+        for kill, moment in enumerate(sorted(chance.sample(range(50, 3000), kills)), start=1):
+            await reached(line, moment)
+            await worker.stop(signal.SIGKILL)
+            # What the dead one held lapses at once.
+            await private.set_clock_ahead(kill * (LEASE + timedelta(seconds=1)))
+            worker = await line.worker()
+        await check_promises(
+            line, client, task_id, recipients, in_doubt_at_most=kills * WINDOW, watcher=watcher
+        )
+    assert lives(worker)
+
+
+@pytest.mark.long_form
+async def test_twenty_of_several_workers_killed_in_one_task(
+    private_line: Line, chance: random.Random
+) -> None:
+    line, kills, at_once = private_line, 20, 3
+    await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=600")
+    api, client = await line.api()
+    workers = [await line.worker() for _ in range(at_once)]
+    recipients = phones(40_000)
+    task_id = await create(client, await make_international(client, "Hello"), recipients)
+    async with watching(client, task_id) as watcher:
+        for _ in range(kills):
+            await reached(line, len(line.submitted()) + chance.randrange(20, 800))
+            victim = workers.pop(chance.randrange(at_once))
+            await victim.stop(signal.SIGKILL)
+            workers.append(await line.worker())
+        await check_promises(
+            line, client, task_id, recipients, in_doubt_at_most=kills * WINDOW, watcher=watcher
+        )
+    assert lives(api, *workers)
