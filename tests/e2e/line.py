@@ -193,6 +193,45 @@ async def make_international(client: ServiceClient, text: str) -> dict[str, str]
     return {"applicationId": application_id, "templateId": template_id}
 
 
+async def make_mainland(client: ServiceClient, text: str) -> dict[str, str]:
+    """An application, an approved signature and an approved template for the Chinese mainland; their ids."""
+    data = await client.execute(
+        """mutation ($input: CreateApplicationInput!) {
+          createApplication(input: $input) { application { id } errors { message } } }""",
+        input={"name": "商店", "region": "CHINESE_MAINLAND"},
+    )
+    application_id = data["createApplication"]["application"]["id"]
+    data = await client.execute(
+        """mutation ($input: CreateSignatureInput!) {
+          createSignature(input: $input) { signature { id } errors { message } } }""",
+        input={"applicationId": application_id, "name": "演示商店", "type": "NOTIFICATION"},
+    )
+    signature_id = data["createSignature"]["signature"]["id"]
+    await client.execute(
+        """mutation ($input: ReviewSignatureInput!) {
+          reviewSignature(input: $input) { signature { id } errors { message } } }""",
+        input={"id": signature_id, "approve": True, "channelNumber": "10690000"},
+    )
+    data = await client.execute(
+        """mutation ($input: CreateTemplateInput!) {
+          createTemplate(input: $input) { template { id } errors { message } } }""",
+        input={
+            "applicationId": application_id,
+            "name": "News",
+            "type": "NOTIFICATION",
+            "content": text,
+            "signatureId": signature_id,
+        },
+    )
+    template_id = data["createTemplate"]["template"]["id"]
+    await client.execute(
+        """mutation ($input: ReviewTemplateInput!) {
+          reviewTemplate(input: $input) { template { id } errors { message } } }""",
+        input={"id": template_id, "approve": True},
+    )
+    return {"applicationId": application_id, "signatureId": signature_id, "templateId": template_id}
+
+
 CREATE = """mutation ($input: CreateTaskInput!) { createTask(input: $input) {
   message task { id status recipients { imported invalid duplicates } } errors { code message path } } }"""
 FOLLOW = """subscription ($id: ID!) { taskUpdated(id: $id) {
