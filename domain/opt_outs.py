@@ -130,18 +130,49 @@ async def _insert(account_id: int, given: array[int], filed: array[int]) -> int:
     return added
 
 
-async def recheck_held_chunks(account_id: int) -> None:
+async def insert_replied(conn: db.Connection, opted_out: Sequence[tuple[int, int]]) -> int:
+    """Put numbers whose owners said so on the lists of accounts; returns how many are new.
+
+    `opted_out` are accounts with a number each, without its plus. Once the transaction is committed
+    `recheck_held_chunks` is due.
+    """
+    # In the same order as everywhere.
+    added: int = await conn.fetchval(
+        """
+        WITH added AS (
+            INSERT INTO opt_out (account_id, number, source)
+            SELECT account_id, number, $3 FROM unnest($1::bigint[], $2::bigint[]) AS o (account_id, number)
+            ORDER BY account_id, number
+            ON CONFLICT DO NOTHING
+            RETURNING 1
+        ) SELECT count(*) FROM added
+        """,
+        [account_id for account_id, _ in opted_out],
+        [number for _, number in opted_out],
+        OptOutSource.REPLY.value,
+    )
+    return added
+
+
+async def recheck_held_chunks(account_id: int, numbers: Sequence[int] | None = None) -> None:
     """Have workers give back what they hold of the account's tasks, so that it is looked through again.
 
     To be called after numbers were added and that is committed: a chunk that is claimed later is looked
-    through by its claim.
+    through by its claim. With a few `numbers`, only chunks that still have one of them to send are given
+    back: most who reply were texted already, and a worker is not to be disturbed for each.
     """
     await db.fetch(
         """
         UPDATE chunk SET recheck = TRUE FROM task
         WHERE chunk.task_id = task.id AND task.account_id = $1 AND chunk.state = 1
+          AND ($2::bigint[] IS NULL OR EXISTS (
+              SELECT FROM message m
+              WHERE m.task_id = chunk.task_id AND m.position BETWEEN chunk.first AND chunk.last
+                AND m.result = 0 AND m.number = ANY($2)
+          ))
         """,
         account_id,
+        numbers,
     )
 
 

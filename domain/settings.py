@@ -19,6 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from domain.opt_out_words import LONGEST, plain
 from domain.pricing import parse_prices
 
 PREFIX = "GROUPSMS_"
@@ -87,6 +88,11 @@ class Settings(BaseSettings):
             'see "Prices" in the README'
         ),
     )
+    opt_out_words: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("STOP", "UNSUBSCRIBE", "TD", "R", "退订", "拒收"),
+        validate_default=True,
+        description="words of replies that opt a number out, separated by commas, or nothing",
+    )
     graphiql: bool = Field(default=True, description="true or false")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
@@ -147,6 +153,31 @@ class Settings(BaseSettings):
         text = _contents(Path(prices[1:])) if prices.startswith("@") else prices
         parse_prices(text)
         return text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_words_is_a_choice(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Empty variables are otherwise as good as unset."""
+        variable = f"{PREFIX}OPT_OUT_WORDS"
+        if any(name.upper() == variable and not value for name, value in os.environ.items()):
+            return {"opt_out_words": "", **given}
+        return given
+
+    @field_validator("opt_out_words", mode="before")
+    @classmethod
+    def _split_words(cls, words: object) -> object:
+        return re.split(r"[,，、]", words) if isinstance(words, str) else words
+
+    @field_validator("opt_out_words")
+    @classmethod
+    def _words_are_plain(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        """The words as replies are compared with them."""
+        bare = {word.strip(): plain(word) for word in words if word.strip()}
+        if nothing := [word for word, folded in bare.items() if not folded]:
+            raise ValueError(f"has {nothing[0]!r}, which is no word")
+        if long := [word for word, folded in bare.items() if len(folded) > LONGEST]:
+            raise ValueError(f"has {long[0]!r}, which is longer than {LONGEST} characters")
+        return tuple(dict.fromkeys(bare.values()))
 
     @field_validator("public_url")
     @classmethod

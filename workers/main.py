@@ -50,7 +50,12 @@ class WorkerProcess:
         self._gateways = [_gateway(name, url) for name, url in settings.gateways.items()]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
         self._sinks = {
-            gateway.name: StoredReceipts(gateway.name, shard=self._shard, announcer=self._announcer)
+            gateway.name: StoredReceipts(
+                gateway.name,
+                shard=self._shard,
+                announcer=self._announcer,
+                opt_out_words=settings.opt_out_words,
+            )
             for gateway in self._gateways
         }
 

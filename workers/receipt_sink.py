@@ -1,35 +1,54 @@
-"""Where a gateway's receipts go: committed before they are acknowledged, applied right after."""
+"""Where a gateway's receipts and replies go: committed before they are acknowledged, applied right after."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
-from domain import db, receipts
-from domain.ports import Inbound, Receipt
+from domain import db, receipts, replies
+from domain.ports import Inbound, Receipt, Reply
 from workers.announcer import Announcer
 
 log = structlog.get_logger()
 
 
 class StoredReceipts:
-    """Stores receipts for one gateway and applies them in the background, in batches."""
+    """Stores receipts and replies of one gateway, and applies receipts in the background, in batches."""
 
-    def __init__(self, gateway: str, *, shard: int, announcer: Announcer) -> None:
+    def __init__(
+        self, gateway: str, *, shard: int, announcer: Announcer, opt_out_words: Collection[str]
+    ) -> None:
+        """`opt_out_words` are as `domain.opt_out_words.plain` makes them."""
         self._gateway = gateway
+        self._opt_out_words = frozenset(opt_out_words)
         self._shard = shard
         self._announcer = announcer
         self._stored: list[int] = []
         self._arrived = asyncio.Event()
 
     async def take(self, batch: Sequence[Inbound]) -> None:
-        """Commit receipts; a `domain.ports.InboundSink`. Raises what the database raises."""
-        self._stored += await receipts.store(
-            self._gateway, [inbound for inbound in batch if isinstance(inbound, Receipt)]
-        )
-        self._arrived.set()
+        """Commit receipts and replies; a `domain.ports.InboundSink`. Raises what the database raises."""
+        # Receipts first: if the replies fail, all come again, and a receipt that comes twice does no harm.
+        if reported := [inbound for inbound in batch if isinstance(inbound, Receipt)]:
+            stored = await receipts.store(self._gateway, reported)
+            self._stored += stored
+            self._arrived.set()
+        if replied := [inbound for inbound in batch if isinstance(inbound, Reply)]:
+            await self._store_replies(replied)
+
+    async def _store_replies(self, replied: Sequence[Reply]) -> None:
+        stored = await replies.store(self._gateway, replied, self._opt_out_words)
+        if stored.opted_out:
+            log.info("numbers_opted_out", gateway=self._gateway, count=stored.opted_out)
+        if stored.for_nobody:
+            log.warning(
+                "replies_for_no_account",
+                gateway=self._gateway,
+                count=len(stored.for_nobody),
+                senders=sorted({reply.destination for reply in stored.for_nobody})[:10],
+            )
 
     async def run(self) -> None:
         """Apply what was stored, for ever. What a failure leaves behind, the sweep applies."""

@@ -16,10 +16,12 @@ from api.schema.loaders import Loaders
 from api.schema.messages import Message
 from api.schema.node import Node
 from api.schema.opt_outs import OptOut
+from api.schema.replies import Reply, ReplyFilterInput
 from api.schema.resources import Application, Signature, Template
 from api.schema.task_lists import TaskConnection, TaskFilterInput, TaskOrder, list_tasks
 from api.schema.tasks import Task
-from domain import access, message_reads, opt_outs, resource_reads, task_reads
+from domain import access, message_reads, opt_outs, replies, resource_reads, task_reads
+from domain.replies import ReplyFilter
 from domain.task_reads import TaskFilter
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
@@ -62,6 +64,11 @@ async def _message(viewer: access.Viewer, key: str) -> Message | None:
     return Message.of(view, task.region, task.segments_per_message, Loaders(viewer.account_id))
 
 
+async def _reply(viewer: access.Viewer, key: str) -> Reply | None:
+    view = await replies.find_reply(viewer.account_id, int(key))
+    return Reply.of(view, Loaders(viewer.account_id)) if view else None
+
+
 _FINDERS = {
     "Account": _account,
     "Application": _application,
@@ -69,6 +76,7 @@ _FINDERS = {
     "Template": _template,
     "Task": _task,
     "Message": _message,
+    "Reply": _reply,
 }
 _WITH_TWO_PARTS = {"Message"}
 
@@ -144,6 +152,27 @@ class Query:
         with refusing_bad_input():
             page = await opt_outs.list_opt_outs(account_id, ending, first=size(first), after=after or None)
         return connect(page, OptOut.of, lambda: opt_outs.count_opt_outs(account_id, ending))
+
+    @field("What people answered, newest first.")
+    async def replies(
+        self,
+        info: Info,
+        first: First = PAGE,
+        after: After = strawberry.UNSET,
+        filter: Annotated[  # noqa: A002
+            ReplyFilterInput | None, strawberry.argument(description="Which of them to list.")
+        ] = strawberry.UNSET,
+    ) -> Connection[Reply]:
+        account_id = info.context.require().account_id
+        chosen = filter.chosen() if filter else ReplyFilter()
+        with refusing_bad_input():
+            page = await replies.list_replies(account_id, chosen, first=size(first), after=after or None)
+        loaders = Loaders(account_id)
+        return connect(
+            page,
+            lambda view: Reply.of(view, loaders),
+            lambda: replies.count_replies(account_id, chosen),
+        )
 
     @field(
         "Where an Excel file to fill in with numbers can be downloaded. The link needs no token and is "
