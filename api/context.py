@@ -12,6 +12,7 @@ from strawberry.exceptions import ConnectionRejectionError
 
 from api import auth
 from api.signed_links import LinkSigner
+from domain import db
 from domain.access import Viewer
 from domain.bus import Bus
 from domain.settings import Settings
@@ -82,6 +83,7 @@ async def on_connect(context: Context) -> None:
     """
     authorization = auth.in_connection_init(context.connection_params)
     if authorization is not None:
-        await context.identify(authorization)
+        # Closed with an error, a client library would not come back; for its welcome it waits.
+        await db.patiently(lambda: context.identify(authorization))
     if context.viewer is None:
         raise ConnectionRejectionError

@@ -1,7 +1,8 @@
 """Top-level errors: what a client can't handle as data, each with `extensions.code`.
 
 What a client can act on is returned in the `errors` of a payload. Here is the rest: a request that is wrong
-as GraphQL, one that may not be made, and our own failures, which show a request id and nothing more.
+as GraphQL, one that may not be made, one that the database cannot serve at the moment, and our own failures,
+which show a request id and nothing more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from strawberry.types import StreamExecutionResult
 from strawberry.types.execution import ExecutionResult
 
 from api.request_log import current_request_id, traceback_of
+from domain import db
 
 log = structlog.get_logger()
 
@@ -28,6 +30,7 @@ class TopLevelCode(StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
     BAD_USER_INPUT = "BAD_USER_INPUT"
+    UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
 
@@ -67,7 +70,7 @@ def _present(error: GraphQLError) -> GraphQLError:
         return _with_code(error, "The operation is nested too deeply.", TopLevelCode.BAD_USER_INPUT)
     if _points_into_document(error):
         return _with_code(error, error.message, TopLevelCode.BAD_USER_INPUT)
-    return _internal(error, cause)
+    return _failed(error, cause)
 
 
 def _cause(error: GraphQLError) -> Exception:
@@ -104,11 +107,26 @@ def _with_code(error: GraphQLError, message: str, code: TopLevelCode, **extensio
     )
 
 
-def _internal(error: GraphQLError, cause: Exception) -> GraphQLError:
+def failure(error: Exception) -> tuple[str, TopLevelCode]:
+    """What a client is told of a failure that is not its own."""
+    if isinstance(error, db.UNAVAILABLE):
+        return _UNAVAILABLE, TopLevelCode.UNAVAILABLE
+    return "Internal error.", TopLevelCode.INTERNAL
+
+
+# Whether a commit took effect is not known when the connection is lost during it.
+_UNAVAILABLE = (
+    "The service cannot do this at the moment: its database cannot be reached or takes nothing more. "
+    "Try again in a while, with the same idempotency key if you gave one."
+)
+
+
+def _failed(error: GraphQLError, cause: Exception) -> GraphQLError:
     request_id = current_request_id()
     path = ".".join(str(step) for step in error.path or ())
     log.error("operation failed", request_id=request_id, path=path, traceback=traceback_of(cause))
-    return _with_code(error, "Internal error.", TopLevelCode.INTERNAL, requestId=request_id)
+    message, code = failure(cause)
+    return _with_code(error, message, code, requestId=request_id)
 
 
 class TopLevelErrors(SchemaExtension):

@@ -31,6 +31,7 @@ from strawberry.types.graphql import OperationType
 
 from api.top_level_errors import TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
+from domain import db
 
 PREFLIGHT_HEADER = "Apollo-Require-Preflight"
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
@@ -168,8 +169,10 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         except HTTPException as refused:
             return JSONResponse(refusal_body(refused.reason), refused.status_code)
         except GraphQLError as refused:
-            errors = [error.formatted for error in present([refused])]
-            return JSONResponse({"data": None, "errors": errors})
+            return JSONResponse(_top_level(refused))
+        except db.UNAVAILABLE as error:
+            # Whoever asks could not be identified, or a file not be kept.
+            return JSONResponse(_top_level(GraphQLError(str(error), original_error=error)), 503)
 
     def _answer_other_method(self, request: Request) -> Response:
         asks_for_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
@@ -259,3 +262,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
             return replace_placeholders_with_files(operations, places, form.files)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise HTTPException(400, "The part `map` doesn't fit `operations` and the files.") from error
+
+
+def _top_level(error: GraphQLError) -> dict[str, object]:
+    return {"data": None, "errors": [shown.formatted for shown in present([error])]}

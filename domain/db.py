@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
@@ -18,6 +19,8 @@ from tortoise.connection import get_connections
 
 import migrations
 from domain.errors import DatabaseUnavailable
+
+T = TypeVar("T")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
@@ -33,6 +36,8 @@ UNAVAILABLE = (
     asyncpg.TransactionRollbackError,
 )
 """What a statement may raise although nothing is wrong with it: worth trying again a little later."""
+LOOK_AGAIN = 0.5
+"""Seconds between two tries to read from a database that is away."""
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 MIGRATION_LOCK = 4_710_231
 """Key of the advisory lock that lets only one process migrate at a time."""
@@ -153,6 +158,15 @@ async def fetchval(sql: str, *args: object) -> Any:
     """The first column of the first row, or None."""
     async with connection() as conn:
         return await conn.fetchval(sql, *args)
+
+
+async def patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` returns, tried again for as long as the database is away; it is to change nothing."""
+    while True:
+        try:
+            return await read()
+        except UNAVAILABLE:
+            await asyncio.sleep(LOOK_AGAIN)
 
 
 def can_hold(text: str) -> bool:

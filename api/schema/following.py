@@ -1,16 +1,18 @@
 """Following a task, or all tasks of an account, as they change.
 
-Everything is read from the database. Hints only say when to look; without any, we look every so often.
+Everything is read from the database. Hints only say when to look; without any, we look every so often. While
+the database is away followers wait: to be told of an error would end what they follow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from api.schema.enums import ChangeKind
-from domain import feed, task_reads
+from domain import db, feed, task_reads
 from domain.bus import Bus
 from domain.errors import InvalidInput
 from domain.feed import Change
@@ -30,7 +32,7 @@ async def follow_task(bus: Bus, account_id: int, task_id: int) -> AsyncGenerator
     """The task as it is, then again after each change, until nothing more is expected or it is gone."""
     revision = 0
     with bus.listen(account_id, task_id) as listener:
-        while (view := await task_reads.find_task(account_id, task_id)) is not None:
+        while (view := await db.patiently(lambda: task_reads.find_task(account_id, task_id))) is not None:
             if view.revision > revision:
                 revision = view.revision
                 yield view
@@ -63,7 +65,7 @@ async def starting_place(account_id: int, since: int | None) -> int:
 
     Raises `InvalidInput` for a place that has not been reached, or from which deletions have been forgotten.
     """
-    extent = await feed.extent(account_id)
+    extent = await db.patiently(lambda: feed.extent(account_id))
     if since is None:
         return extent.newest
     if since > extent.newest:
@@ -94,11 +96,8 @@ async def follow_changes(
     told: set[int] = set()
     with bus.listen(account_id) as listener:
         while True:
-            changes = await feed.changes_after(account_id, place, _BATCH)
+            changes, found = await db.patiently(partial(_changes_with_tasks, account_id, place))
             if changes:
-                # After the read: what was forgotten in between shows in the floor.
-                _refuse_forgotten(place, (await feed.extent(account_id)).oldest)
-                found = await task_reads.find_tasks(account_id, [c.task_id for c in changes if not c.deleted])
                 for change in changes:
                     place = change.place
                     followed = _judge(change, found.get(change.task_id), start, chosen, told)
@@ -108,6 +107,15 @@ async def follow_changes(
             if len(changes) < _BATCH:
                 await asyncio.sleep(BETWEEN_READS)
                 await listener.wait(REREAD_AFTER)
+
+
+async def _changes_with_tasks(account_id: int, place: int) -> tuple[Sequence[Change], Mapping[int, TaskView]]:
+    changes = await feed.changes_after(account_id, place, _BATCH)
+    if not changes:
+        return [], {}
+    # After the read: what was forgotten in between shows in the floor.
+    _refuse_forgotten(place, (await feed.extent(account_id)).oldest)
+    return changes, await task_reads.find_tasks(account_id, [c.task_id for c in changes if not c.deleted])
 
 
 def _judge(

@@ -18,7 +18,7 @@ from api.schema.loaders import Loaders
 from api.schema.task_lists import TaskFilterInput, change_cursor
 from api.schema.tasks import Task
 from api.top_level_errors import TopLevelCode, TopLevelError
-from domain import paging, task_reads
+from domain import db, paging, task_reads
 from domain.errors import InvalidInput
 
 
@@ -45,7 +45,7 @@ class Subscription:
     ) -> AsyncGenerator[Task, None]:
         account_id = info.context.require().account_id
         task_id = global_ids.key_of("Task", id)
-        if await task_reads.find_task(account_id, task_id) is None:
+        if await db.patiently(lambda: task_reads.find_task(account_id, task_id)) is None:
             raise TopLevelError("There is no such task.", TopLevelCode.BAD_USER_INPUT)
         async with aclosing(follow_task(info.context.services.bus, account_id, task_id)) as views:
             async for view in views:

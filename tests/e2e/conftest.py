@@ -16,6 +16,8 @@ SEED = "FAULTS_SEED"
 """Set to repeat what a failed run did at random."""
 LINES = 80
 """Of each log that are shown at most: its last ones."""
+WIDTH = 1000
+"""Characters of a line that are shown."""
 
 
 @pytest.fixture
@@ -50,7 +52,8 @@ def pytest_runtest_makereport(
         for log in _logs(item):
             lines = log.read_text(errors="replace").splitlines()
             if lines:
-                report.sections.append((f"{log.name}, {len(lines)} lines", "\n".join(lines[-LINES:])))
+                shown = "\n".join(line[:WIDTH] for line in lines[-LINES:])
+                report.sections.append((f"{log.name}, {len(lines)} lines", shown))
     return report
 
 

@@ -248,6 +248,17 @@ async def create(client: ServiceClient, made_from: dict[str, str], numbers: list
     return task_id
 
 
+async def create_from_file(
+    client: ServiceClient, made_from: dict[str, str], file: Path, **more: object
+) -> str:
+    """Create a task from a recipient file and return its id."""
+    order = {"name": "Line", **made_from, "recipients": {"file": None}, **more}
+    payload = (await client.upload(CREATE, file, "input.recipients.file", input=order))["createTask"]
+    assert payload["errors"] == []
+    task_id: str = payload["task"]["id"]
+    return task_id
+
+
 async def followed(client: ServiceClient, task_id: str, within: float = 60) -> list[dict[str, Any]]:
     """Every update of a task until the subscription ends."""
     async with asyncio.timeout(within), aclosing(client.subscribe(FOLLOW, id=task_id)) as events:

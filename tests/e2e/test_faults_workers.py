@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from domain.dispatch import LEASE
-from tests.e2e.line import Line, create, lives, make_international
+from tests.e2e.line import Line, create, create_from_file, lives, make_international
 from tests.e2e.private_engines import PrivateEngines
 from tests.e2e.promises import check_promises, phones, reached
 from tests.e2e.watcher import watching
@@ -44,14 +45,16 @@ async def test_a_lone_worker_killed_again_and_again(
 
 @pytest.mark.long_form
 async def test_twenty_of_several_workers_killed_in_one_task(
-    private_line: Line, chance: random.Random
+    private_line: Line, tmp_path: Path, chance: random.Random
 ) -> None:
     line, kills, at_once = private_line, 20, 3
     await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=600")
     api, client = await line.api()
     workers = [await line.worker() for _ in range(at_once)]
     recipients = phones(40_000)
-    task_id = await create(client, await make_international(client, "Hello"), recipients)
+    file = tmp_path / "recipients.csv"
+    file.write_text("\n".join(recipients))
+    task_id = await create_from_file(client, await make_international(client, "Hello"), file)
     async with watching(client, task_id) as watcher:
         for _ in range(kills):
             await reached(line, len(line.submitted()) + chance.randrange(20, 800))

@@ -1,0 +1,82 @@
+"""PostgreSQL killed and restarted, and its connections cut, in the middle of a task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from domain.engines.layout import Kind
+from tests.e2e.line import Child, Line, create, lives, make_international
+from tests.e2e.private_engines import PrivateEngines
+from tests.e2e.promises import DELIVERED, FAILED, check_promises, phones, reached
+from tests.e2e.watcher import watching
+
+pytestmark = pytest.mark.faults
+
+WINDOW = 50
+CENTRE = ("--receipt-delay", "0.05", "--resend-after", "0.5")
+
+
+async def test_postgresql_killed_three_times_in_one_task(private_line: Line, private: PrivateEngines) -> None:
+    line = private_line
+    await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=150")
+    api, client = await line.api()
+    worker = await line.worker()
+    recipients = phones(2400)
+    task_id = await create(client, await make_international(client, "Hello"), recipients)
+    async with watching(client, task_id) as watcher:
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            await reached(line, len(line.submitted()) + 250)
+            await asyncio.to_thread(private.kill, Kind.POSTGRESQL, number)
+        back_for_good = datetime.now(UTC)
+        # No process of ours died: each message handed over is settled once the database is back.
+        found = await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
+    assert lives(api, worker)
+    assert {result for result, _ in found.values()} == {DELIVERED, FAILED}
+    assert warnings_since(worker, back_for_good + timedelta(seconds=5)) == []
+
+
+@pytest.mark.parametrize("times", [6, pytest.param(40, marks=pytest.mark.long_form)])
+async def test_connections_cut_again_and_again_in_one_task(
+    private_line: Line, private: PrivateEngines, chance: random.Random, times: int
+) -> None:
+    line = private_line
+    await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=200")
+    api, client = await line.api()
+    workers = [await line.worker(), await line.worker()]
+    recipients = phones(400 + 200 * times)
+    task_id = await create(client, await make_international(client, "Hello"), recipients)
+    async with watching(client, task_id) as watcher:
+        for _ in range(times):
+            await reached(line, len(line.submitted()) + chance.randrange(1, 180))
+            await cut_all_connections(private.database_url)
+        await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
+    assert lives(api, *workers)
+
+
+async def cut_all_connections(database_url: str) -> None:
+    """End every session of the server but the one that asks for it, whatever it is doing."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+
+
+def warnings_since(child: Child, moment: datetime) -> list[str]:
+    """What a process complained of after that moment."""
+    entries = [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("{")]
+    return [
+        f"{entry['event']}: {entry.get('error')}"
+        for entry in entries
+        if entry["level"] != "info" and datetime.fromisoformat(entry["timestamp"]) > moment
+    ]
