@@ -43,6 +43,7 @@ _SEPTETS = {
     **{character: bytes([_ESCAPE, code]) for character, code in _EXTENSION.items()},
 }
 _ALPHABET = frozenset(_SEPTETS)
+_EXTENDED = {code: character for character, code in _EXTENSION.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,31 @@ def gsm7_encode(text: str) -> bytes:
         return b"".join([_SEPTETS[character] for character in text])
     except KeyError as outside:
         raise ValueError(f"{outside.args[0]!r} is not in the GSM 7-bit alphabet") from None
+
+
+def gsm7_decode(septets: bytes) -> str:
+    """Decode unpacked GSM 7-bit, one octet a septet.
+
+    As a phone does: after an escape, a code that the extension table lacks is read in the basic one, and an
+    escape with nothing behind it is a blank (3GPP TS 23.038, 6.2.1 and 6.2.1.1).
+
+    Raises:
+        ValueError: an octet is no septet.
+    """
+    if not septets.isascii():
+        raise ValueError("an octet above 0x7F is no septet")
+    head, *escaped = septets.split(bytes([_ESCAPE]))
+    return "".join([_basic(head), *map(_after_escape, escaped)])
+
+
+def _after_escape(codes: bytes) -> str:
+    if not codes:
+        return " "
+    return _EXTENDED.get(codes[0], _BASIC[codes[0]]) + _basic(codes[1:])
+
+
+def _basic(codes: bytes) -> str:
+    return "".join([_BASIC[code] for code in codes])
 
 
 def unicode_characters(text: str) -> list[str]:

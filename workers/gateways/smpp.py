@@ -80,7 +80,9 @@ class SmppGateway:
         self._hold = hold
         self._pace = pace or Pace(None)
         self._throttle = Throttle()
-        self._encoder = SubmitEncoder(submits or SubmitOptions())
+        submits = submits or SubmitOptions()
+        self._alphabet = submits.alphabet
+        self._encoder = SubmitEncoder(submits)
         self._keeper = BindKeeper(
             name, endpoint, options, self._clock, self._deliver_sm, self._room_changed, self._bind_changed
         )
@@ -130,7 +132,7 @@ class SmppGateway:
 
     async def start(self, inbound: InboundSink) -> None:
         """Begin connecting, in the background; returns at once. `inbound` gets what comes in, in batches."""
-        self._receipts = ReceiptQueue(self.name, inbound, self._clock, self._time_zone)
+        self._receipts = ReceiptQueue(self.name, inbound, self._clock, self._time_zone, self._alphabet)
         self._tasks = [
             asyncio.create_task(self._keeper.run(), name=f"bind {self.name}"),
             asyncio.create_task(self._receipts.run(), name=f"receipts {self.name}"),

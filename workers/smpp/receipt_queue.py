@@ -17,6 +17,7 @@ from workers.smpp import pdu
 from workers.smpp.pdu import Frame, ShortMessage, Status
 from workers.smpp.receipt_text import UnusableReceipt, read_deliver_sm
 from workers.smpp.session import Session
+from workers.smpp.submit_options import Alphabet
 
 log = structlog.get_logger()
 
@@ -30,10 +31,11 @@ SINK_PAUSE: Final = 1.0
 class ReceiptQueue:
     """Takes deliver_sm from any number of sessions and gives what they say to one sink, in batches."""
 
-    def __init__(self, name: str, sink: InboundSink, clock: Clock, zone: tzinfo) -> None:
+    def __init__(self, name: str, sink: InboundSink, clock: Clock, zone: tzinfo, alphabet: Alphabet) -> None:
         self._sink = sink
         self._clock = clock
         self._zone = zone
+        self._alphabet = alphabet
         self._waiting: deque[tuple[Session, int, Inbound]] = deque()
         self._arrived = asyncio.Event()
         self._passing_on = asyncio.Lock()
@@ -43,7 +45,8 @@ class ReceiptQueue:
         """Read one deliver_sm and queue it; answer at once what cannot be read."""
         sequence = frame.sequence_number
         try:
-            said = read_deliver_sm(ShortMessage.decode(frame.body), datetime.now(UTC), self._zone)
+            message = ShortMessage.decode(frame.body)
+            said = read_deliver_sm(message, datetime.now(UTC), self._zone, self._alphabet)
         except (pdu.BadBody, UnusableReceipt) as error:
             self._log.warning("smpp_deliver_sm_unusable", reason=str(error))
             session.acknowledge(

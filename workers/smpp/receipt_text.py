@@ -15,6 +15,8 @@ from typing import Final
 from domain.ports import Receipt, ReceiptState, Reply
 from workers.smpp import pdu
 from workers.smpp.pdu import ShortMessage, Tag
+from workers.smpp.reply_text import reply_text
+from workers.smpp.submit_options import Alphabet
 
 MESSAGE_STATES: Final = {
     0: "SCHEDULED",
@@ -57,16 +59,20 @@ class UnusableReceipt(Exception):  # noqa: N818
     """A delivery receipt that names no message, so nothing can be matched with it."""
 
 
-def read_deliver_sm(message: ShortMessage, now: datetime, zone: tzinfo = UTC) -> Receipt | Reply:
+def read_deliver_sm(
+    message: ShortMessage, now: datetime, zone: tzinfo = UTC, alphabet: Alphabet = Alphabet.GSM7
+) -> Receipt | Reply:
     """Tell a receipt from a reply and read it.
 
-    `now` is the moment it was received; `zone` is the time zone the message centre writes its dates in.
+    `now` is the moment it was received; `zone` is the time zone the message centre writes its dates in, and
+    `alphabet` what it means by the default one.
     Raises `UnusableReceipt`.
     """
     text = _text(message)
     fields = _fields(text)
     if not _is_receipt(message, fields):
-        return Reply(_number(message.source.digits), message.destination.digits, text, now)
+        said = reply_text(message, alphabet)
+        return Reply(_number(message.source.digits), message.destination.digits, said, now)
     message_id = _c_octets(message.tlv(Tag.RECEIPTED_MESSAGE_ID)) or _first_word(fields.get("id", ""))
     if not message_id:
         raise UnusableReceipt("a delivery receipt without a message id")
