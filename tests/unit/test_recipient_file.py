@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import openpyxl
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 from domain.recipient_file import ReadLimits, Recipients, RejectedRow, read_recipients
 from domain.states import Region, RowRejection
