@@ -1,0 +1,67 @@
+"""A full disk under PostgreSQL in the middle of a task: refused honestly, nothing lost, and on it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from api.demo.service_client import ServiceClient, ServiceError
+from domain import db
+from tests.conftest import wait_until
+from tests.e2e.disk import FillableServer, Part, fillable_postgresql
+from tests.e2e.line import Line, create, lives, make_international, running_line
+from tests.e2e.promises import check_promises, phones, reached
+from tests.e2e.watcher import watching
+
+pytestmark = pytest.mark.faults
+
+WINDOW = 50
+NO_SPACE = "No space left on device"
+
+
+@pytest.fixture
+def server(data_dir: Path) -> Iterator[FillableServer]:
+    with fillable_postgresql(data_dir) as running:
+        yield running
+
+
+@pytest.fixture
+async def line(server: FillableServer, redis_url: str, tmp_path: Path) -> AsyncIterator[Line]:
+    await db.migrate(server.server.url)
+    async with running_line(server.server.url, redis_url, tmp_path) as running:
+        yield running
+
+
+@pytest.mark.parametrize("part", list(Part))
+async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableServer, part: Part) -> None:
+    await line.message_centre(
+        "--receipt-delay", "0.05", "--resend-after", "0.5", query=f"window={WINDOW}&rate=200"
+    )
+    api, client = await line.api()
+    workers = [await line.worker(), await line.worker()]
+    made_from = await make_international(client, "Hello")
+    recipients = phones(1500)
+    task_id = await create(client, made_from, recipients)
+    async with watching(client, task_id) as watcher:
+        await reached(line, 400)
+        server.fill(part)
+        await asyncio.to_thread(wait_until, lambda: server.said(NO_SPACE) > 0, 60)
+        await _check_refused(client, made_from)
+        await asyncio.to_thread(server.make_room)
+        # No process of ours died: each message handed over is settled once there is room.
+        await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
+    assert lives(api, *workers)
+    assert server.said("PANIC") == 0 or part is Part.WAL
+    assert await db.fetchval("SELECT count(*) FROM task") == 1, "what was refused was not made"
+    again = phones(300, after=60_000_000)
+    again_id = await create(client, made_from, again)
+    await check_promises(line, client, again_id, again, in_doubt_at_most=0)
+
+
+async def _check_refused(client: ServiceClient, made_from: dict[str, str]) -> None:
+    """A task of numbers that need room is refused, by an answer that says whose fault it is not."""
+    with pytest.raises(ServiceError, match="takes nothing more"):
+        await create(client, made_from, phones(5000, after=30_000_000), idempotencyKey="once")
