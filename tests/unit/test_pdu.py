@@ -60,6 +60,25 @@ def test_a_submit_sm_is_encoded_octet_by_octet() -> None:
     assert ShortMessage.decode(SUBMIT[16:]) == message
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0, "000000000000000R"),
+        (59, "000000000059000R"),
+        (93_784, "000001020304000R"),
+        (8_639_999, "000099235959000R"),
+    ],
+)
+def test_a_relative_time_is_days_hours_minutes_and_seconds(seconds: int, written: str) -> None:
+    assert pdu.relative_time(seconds) == written
+
+
+@pytest.mark.parametrize("seconds", [-1, 8_640_000])
+def test_a_relative_time_beyond_its_digits_is_refused(seconds: int) -> None:
+    with pytest.raises(ValueError, match="up to 99 days"):
+        pdu.relative_time(seconds)
+
+
 def test_a_response_tells_its_message_id() -> None:
     (frame,) = frames(RESPONSE)
 
