@@ -399,7 +399,7 @@ async def test_a_sender_that_cannot_travel_is_refused_here(tmp_path: Path) -> No
         await ready(gateway)
         handover = await gateway.submit(Submission(LONG, number(1234), "顺丰速运"))
 
-        assert handover == Handover(Outcome.REFUSED, (SegmentHandover(None, "0x00000045"),) * 3)
+        assert handover == Handover(Outcome.REFUSED, (SegmentHandover(None, "0x0000000A"),) * 3)
         assert not centre.events("submit_sm")
 
 
