@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 
 import click
 import uvloop
 
 from api.app import GRAPHQL_PATH, build, upload_directory
 from api.server import ListenError, listen, serve
-from api.uploads import remove_leftovers
-from domain import startup
+from domain import spool, startup
 from domain.settings import Settings
 
 
@@ -23,7 +21,7 @@ async def _run(settings: Settings) -> int:
             uploads.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise startup.StartupError(f"cannot use {uploads} for uploads: {error.strerror}") from error
-        remove_leftovers(uploads, now=datetime.now(UTC))
+        spool.remove_abandoned(uploads)
         async with startup.service(settings) as (database_url, redis_url):
             app = build(settings, database_url, redis_url)
 

@@ -8,11 +8,9 @@ https://github.com/jaydenseric/graphql-multipart-request-spec
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -22,12 +20,12 @@ from python_multipart.multipart import parse_options_header
 from strawberry import scalar
 from strawberry.types.scalar import ScalarDefinition
 
+from domain import spool
+
 _FIELD_LIMIT = 2 * 1024 * 1024
 _FIELD_COUNT = 8
 _FILE_COUNT = 4
 _WRITE_SIZE = 256 * 1024
-_PREFIX = "groupsms-upload-"
-_LEFTOVER_AGE = timedelta(minutes=10)
 
 
 class MalformedUploadError(Exception):
@@ -159,7 +157,7 @@ class _FormReader:
     def _open_file(self, filename: str) -> None:
         if len(self.form.files) >= _FILE_COUNT or self._part.name in self.form.files:
             raise MalformedUploadError("The multipart body has too many files.")
-        file = tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=self._directory)  # noqa: SIM115
+        file = spool.new_file(self._directory)
         self._cleanup.callback(file.close)
         self._part.file = file
         self._part.upload = Upload(filename=filename, path=Path(file.name))
@@ -218,16 +216,3 @@ async def read_upload_form(
     except FormParserError as error:
         raise MalformedUploadError("The multipart body can't be read.") from error
     return await reader.close()
-
-
-def remove_leftovers(directory: Path | None, *, now: datetime) -> int:
-    """Delete what processes killed in the middle of an upload left behind; how many files that was."""
-    removed = 0
-    for path in Path(directory or tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        try:
-            if now.timestamp() - path.stat().st_mtime > _LEFTOVER_AGE.total_seconds():
-                path.unlink()
-                removed += 1
-        except FileNotFoundError:
-            continue  # another process was quicker
-    return removed

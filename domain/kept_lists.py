@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from domain import db
+from domain import db, spool
 from domain.errors import NotFound
 
 KEPT_FOR = timedelta(hours=1)
@@ -48,9 +47,9 @@ async def keep(account_id: int, source: Path | Sequence[str] | UUID) -> UUID:
 
 @asynccontextmanager
 async def opened(
-    account_id: int, source: Path | Sequence[str] | UUID, spool: Path
+    account_id: int, source: Path | Sequence[str] | UUID, folder: Path
 ) -> AsyncIterator[Path | Sequence[str]]:
-    """A list as the reader takes it; a kept file lies in the folder `spool` meanwhile.
+    """A list as the reader takes it; a kept file lies in `folder` meanwhile.
 
     Raises `NotFound` if it was not kept, or no longer is.
     """
@@ -74,7 +73,7 @@ async def opened(
     if not row["is_file"]:
         yield json.loads(row["content"])
         return
-    with tempfile.NamedTemporaryFile(dir=spool, prefix="groupsms-upload-") as file:
+    with spool.new_file(folder) as file:
         await asyncio.to_thread(file.write, row["content"])
         await asyncio.to_thread(file.flush)
         yield Path(file.name)

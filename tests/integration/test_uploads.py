@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from api.body_limit import JSON_LIMIT, UPLOAD_ALLOWANCE
-from api.uploads import remove_leftovers
+from domain import spool
 from tests.integration.tiny_process import UPLOAD_LIMIT, TinyService, tiny_service
 
 PREFLIGHT = {"Apollo-Require-Preflight": "true"}
@@ -232,11 +232,31 @@ async def test_a_process_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
         writer.transport.abort()
 
 
-def test_what_a_killed_process_left_is_removed_after_ten_minutes(tmp_path: Path) -> None:
-    now = datetime.now(UTC)
-    for name, age in (("groupsms-upload-old", 610), ("groupsms-upload-young", 590), ("other", 9999)):
-        path = tmp_path / name
-        path.touch()
-        os.utime(path, (now.timestamp() - age,) * 2)
-    assert remove_leftovers(tmp_path, now=now) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["groupsms-upload-young", "other"]
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    for name in (f"{spool.PREFIX}abandoned", "other"):
+        (tmp_path / name).touch()
+    with spool.new_file(tmp_path) as in_use:
+        in_use.write(b"+34600000000")
+        in_use.flush()
+        assert spool.remove_abandoned(tmp_path) == 1
+        assert {path.name for path in tmp_path.iterdir()} == {"other", Path(in_use.name).name}
+        assert Path(in_use.name).read_bytes() == b"+34600000000"
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_file_cleared_away_before_it_is_locked_is_made_anew(tmp_path: Path) -> None:
+    made = threading.Event()
+
+    def clear_up() -> None:
+        while not made.is_set():
+            spool.remove_abandoned(tmp_path)
+
+    clearing = threading.Thread(target=clear_up)
+    clearing.start()
+    try:
+        for _ in range(300):
+            with spool.new_file(tmp_path) as file:
+                assert Path(file.name).exists()
+    finally:
+        made.set()
+        clearing.join()
