@@ -157,8 +157,7 @@ class _FormReader:
     def _open_file(self, filename: str) -> None:
         if len(self.form.files) >= _FILE_COUNT or self._part.name in self.form.files:
             raise MalformedUploadError("The multipart body has too many files.")
-        file = spool.new_file(self._directory)
-        self._cleanup.callback(file.close)
+        file = self._cleanup.enter_context(spool.new_file(self._directory))
         self._part.file = file
         self._part.upload = Upload(filename=filename, path=Path(file.name))
         self.form.files[self._part.name] = self._part.upload

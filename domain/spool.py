@@ -10,22 +10,33 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
 PREFIX = "groupsms-upload-"
 
 
-def new_file(directory: Path | None) -> IO[bytes]:
-    """A new file in `directory` (None: the system's own for such files) that is deleted when it is closed."""
+@contextlib.contextmanager
+def new_file(directory: Path | None) -> Iterator[IO[bytes]]:
+    """A new file in `directory` (None: the system's own for such files), deleted at the end of the block."""
+    file = _locked(directory)
+    try:
+        yield file
+    finally:
+        # While it is locked: nobody else takes it for abandoned and deletes it first.
+        Path(file.name).unlink()
+        file.close()
+
+
+def _locked(directory: Path | None) -> IO[bytes]:
     while True:
-        file = tempfile.NamedTemporaryFile(prefix=PREFIX, dir=directory)  # noqa: SIM115 - the caller closes it
+        file = tempfile.NamedTemporaryFile(prefix=PREFIX, dir=directory, delete=False)  # noqa: SIM115
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return cast("IO[bytes]", file)
         # Somebody who was clearing up came between the two.
-        with contextlib.suppress(FileNotFoundError):
-            file.close()
+        file.close()
 
 
 def remove_abandoned(directory: Path | None) -> int:

@@ -254,7 +254,7 @@ def test_a_file_cleared_away_before_it_is_locked_is_made_anew(tmp_path: Path) ->
     clearing = threading.Thread(target=clear_up)
     clearing.start()
     try:
-        for _ in range(300):
+        for _ in range(100):
             with spool.new_file(tmp_path) as file:
                 assert Path(file.name).exists()
     finally:
