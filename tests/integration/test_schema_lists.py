@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncpg.connection import LoggedQuery
 
 from api.schema import global_ids
-from domain import db, receipts
+from domain import receipts, replies
 from domain.paging import encode_cursor
-from domain.ports import ReceiptState
+from domain.ports import ReceiptState, Reply
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import CREATE_APPLICATION, do
+from tests.integration.query_counting import counted_queries
 from tests.integration.world import LONG_TEXT, World, mainland, phones, receipt
 
 TASKS = """query ($first: Int, $after: String, $filter: TaskFilter, $orderBy: TaskOrder) {
@@ -259,27 +259,6 @@ async def test_a_list_of_tasks_is_a_handful_of_queries(client: Client, world: Wo
     assert len(queries) < 15, queries
 
 
-@asynccontextmanager
-async def counted_queries() -> AsyncIterator[list[str]]:
-    """What this process asks of the database meanwhile, those of every connection."""
-    asked: list[str] = []
-
-    def note(record: LoggedQuery) -> None:
-        if "RESET ALL" not in record.query:  # the pool tidying up
-            asked.append(record.query)
-
-    async with AsyncExitStack() as stack:
-        held = [await stack.enter_async_context(db.connection()) for _ in range(db.POOL_SIZE)]
-        connections = [connection._con for connection in held]  # type: ignore[union-attr]
-        for connection in connections:
-            connection.add_query_logger(note)
-    try:
-        yield asked
-    finally:
-        for connection in connections:
-            connection.remove_query_logger(note)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -299,9 +278,11 @@ async def test_a_node_that_is_not_there(client: Client, wrong: str) -> None:
 
 async def test_every_kind_of_node_is_found_by_its_id(client: Client, world: World) -> None:
     await world.create(1)
+    await replies.store("default", [Reply("+8613800138000", "10690001", "Yes", datetime.now(UTC))], ())
     found = await client.run(
         """{ viewer { account { id } } applications { nodes { id signatures { nodes { id } }
-             templates { nodes { id } } } } tasks { nodes { id messages { nodes { id } } } } }"""
+             templates { nodes { id } } } } tasks { nodes { id messages { nodes { id } } } }
+             replies { nodes { id } } }"""
     )
     application = found["applications"]["nodes"][0]
     task = found["tasks"]["nodes"][0]
@@ -312,6 +293,7 @@ async def test_every_kind_of_node_is_found_by_its_id(client: Client, world: Worl
         "Template": application["templates"]["nodes"][0]["id"],
         "Task": task["id"],
         "Message": task["messages"]["nodes"][0]["id"],
+        "Reply": found["replies"]["nodes"][0]["id"],
     }
     for name, id_ in ids.items():
         node = (await client.run("query ($id: ID!) { node(id: $id) { __typename id } }", id=id_))["node"]
