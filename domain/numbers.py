@@ -31,6 +31,9 @@ import unicodedata
 from domain.calling_codes import MOST_DIGITS, canonical, is_assigned, is_possible
 from domain.states import Region, RowRejection
 
+_MAINLAND_MOBILE = re.compile(r"(?:\+?86)?(1[0-9]{10})")
+"""All three ways in which a mainland list is written: one glance settles nearly every row."""
+_MAINLAND = 86 * 10**11
 _LONGEST_TEXT = 64
 _RIGHT_TO_LEFT_OVERRIDE = "\u202e"
 _SIGNS = str.maketrans(
@@ -61,6 +64,8 @@ def normalize(value: str, region: Region) -> str | RowRejection:
 
 def e164(value: str, region: Region) -> int | RowRejection:
     """As `normalize`, with the number's digits as an integer: the form for long lists."""
+    if region is Region.CHINESE_MAINLAND and (mobile := _MAINLAND_MOBILE.fullmatch(value)):
+        return _MAINLAND + int(mobile[1])
     if not (value.isascii() and (value.isdigit() or (value[:1] == "+" and value[1:].isdigit()))):
         cleaned = _clean(value)
         if isinstance(cleaned, RowRejection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -84,34 +85,32 @@ def collect(
     numbers = array("q")
     rejected: list[RejectedRow] = []
     seen: set[int] = set()
-    duplicates = listed = 0
+    left = most
     read = _of_either_region if region is None else partial(e164, region=region)
     for row, cell in cells:
         number = read(cell) if type(cell) is str else _of_value(cell, read)
-        if not isinstance(number, RowRejection):
-            if opted_out is not None and _is_in(opted_out, number):
-                listed += 1
-                reason = RowRejection.OPTED_OUT
-            elif number not in seen:
-                seen.add(number)
-                numbers.append(number)
-                if len(numbers) + len(rejected) > most:
-                    raise TooManyNumbers(most)
-                continue
-            else:
-                duplicates += 1
-                reason = RowRejection.DUPLICATE
-        elif number is not RowRejection.NOT_A_NUMBER or type(cell) is not str:
-            reason = number
-        elif is_blank(cell) or (header and not numbers and not rejected and _is_heading(cell)):
-            header = header and is_blank(cell)
+        # First what nearly every row of a million comes to.
+        if type(number) is int and number not in seen and not (opted_out and _is_in(opted_out, number)):
+            seen.add(number)
+            numbers.append(number)
+        elif number is RowRejection.NOT_A_NUMBER and type(cell) is str and is_blank(cell):
+            continue
+        elif header and not numbers and not rejected and _is_heading(number, cell):
+            header = False
             continue
         else:
-            reason = number
-        rejected.append(RejectedRow(row, _as_found(cell), reason))
-        if len(numbers) + len(rejected) > most:
+            rejected.append(RejectedRow(row, _as_found(cell), _reason(number, opted_out)))
+        left -= 1
+        if left < 0:
             raise TooManyNumbers(most)
-    return Recipients(numbers, rejected, duplicates, listed)
+    reasons = Counter(each.reason for each in rejected)
+    return Recipients(numbers, rejected, reasons[RowRejection.DUPLICATE], reasons[RowRejection.OPTED_OUT])
+
+
+def _reason(number: int | RowRejection, opted_out: array[int] | None) -> RowRejection:
+    if isinstance(number, RowRejection):
+        return number
+    return RowRejection.OPTED_OUT if opted_out and _is_in(opted_out, number) else RowRejection.DUPLICATE
 
 
 def _is_in(ascending: array[int], number: int) -> bool:
@@ -124,8 +123,10 @@ def _of_either_region(text: str) -> int | RowRejection:
     return e164(text, Region.INTERNATIONAL) if isinstance(number, RowRejection) else number
 
 
-def _is_heading(text: str) -> bool:
-    return sum(map(str.isdecimal, text)) < _FEW_DIGITS
+def _is_heading(number: int | RowRejection, cell: Cell) -> bool:
+    if number is not RowRejection.NOT_A_NUMBER or type(cell) is not str:
+        return False
+    return sum(map(str.isdecimal, cell)) < _FEW_DIGITS
 
 
 def _of_value(cell: Cell, read: Callable[[str], int | RowRejection]) -> int | RowRejection:

@@ -26,7 +26,8 @@ _OVERLAP = 64 * 2**10
 _CELL = re.compile(rb'<(?:\w+:)?c ([^>]*?\br="A(\d+)"[^>]*)(?<!/)>(.*?)</(?:\w+:)?c>', re.DOTALL)
 _FORMULA = re.compile(rb"<(?:\w+:)?f\b[^>]*?(?:/>|>(.*?)</(?:\w+:)?f>)", re.DOTALL)
 _VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*>([^<]+)<")
-_FORMULA_BEGINS = re.compile(rb"<(?:\w+:)?f[ />]")
+_FORMULA_BEGINS = (b"<f", b":f")
+"""Without and with a prefix: looked for without a pattern, which would stop at every element of a million."""
 _ERROR = b't="e"'
 _TEXT_RESULT = b't="str"'
 
@@ -44,7 +45,7 @@ def unvalued(path: Path, sheet: str) -> dict[int, str]:
             if part is not None:
                 with archive.open(part) as stream:
                     for xml in _windows(stream):
-                        if _ERROR in xml or _FORMULA_BEGINS.search(xml):
+                        if _ERROR in xml or any(begins in xml for begins in _FORMULA_BEGINS):
                             found.update(_cells(xml))
     except (BadZipFile, ET.ParseError, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise DamagedWorkbook from error
