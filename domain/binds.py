@@ -15,7 +15,7 @@ import asyncpg
 
 from domain import db
 
-LEASE = timedelta(seconds=12)
+LEASE = timedelta(seconds=10)
 """How long a bind belongs to a worker that says nothing more."""
 
 
@@ -33,6 +33,9 @@ class Share:
 
 class LeasedBinds:
     """One worker's part in the binds of one gateway."""
+
+    lease = LEASE.total_seconds()
+    """Seconds for which slots are held after they were asked for."""
 
     def __init__(self, gateway: str, binds: int, worker: UUID) -> None:
         """`binds` is the total over all workers; `worker` is this process's alone."""

@@ -47,7 +47,7 @@ class Reservation:
     """When it was made."""
 
 
-async def reserve(gateway: str, length: float, horizon: Horizon, *, lead: float = 0.0) -> Reservation | None:
+async def reserve(gateway: str, length: float, horizon: Horizon, lead: float = 0.0) -> Reservation | None:
     """Reserve the next `length` seconds of the gateway's time, not to begin before `lead` seconds from now.
 
     Returns None if too much is given away already: ask again a little later.

@@ -110,6 +110,8 @@ class Receipt:
     """Which segment it is about, from 1, where several have the same id; None: all of that id."""
     whole_message: bool = False
     """Whether it speaks for all segments of the message, whichever of their ids it bears."""
+    same_id: bool = False
+    """Whether its id is certainly written as the answer to the submit had it; see `domain.gateway_ids`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,11 @@ class Gateway(Protocol):
     """A way out to the phones. One object a process and gateway name."""
 
     name: str
-    window: int
-    """How many messages may be given to it and not yet be settled."""
+
+    @property
+    def window(self) -> int:
+        """How many messages may be given to it and not yet be settled, as of now."""
+        ...
 
     @property
     def rate(self) -> float:

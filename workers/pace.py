@@ -1,6 +1,7 @@
 """How fast one process may send: so many submit_sm a second, evenly, and never more in any second."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 CATCH_UP: Final = 0.010
 """Seconds of sending that may be made good after the event loop was late.
@@ -11,8 +12,32 @@ TRANSPORT_JITTER: Final = 0.015
 """Seconds by which the way to the message centre may crowd submits together."""
 
 
+class SubmitPace(Protocol):
+    """When the next submit_sm may be written. Moments are on the monotonic clock, in seconds."""
+
+    @property
+    def rate(self) -> float:
+        """Submits a second that this process may count on; infinite without a limit."""
+        ...
+
+    def wait(self, now: float) -> float:
+        """Return how many seconds remain until one submit_sm should be at hand; counts nothing."""
+        ...
+
+    def take(self, now: float) -> float:
+        """Count one submit_sm and return 0.0, or count nothing and return how many seconds to wait.
+
+        Infinite seconds: until `run` calls `on_more`.
+        """
+        ...
+
+    async def run(self, on_more: Callable[[], None]) -> None:
+        """Do what it takes to go on, until cancelled or there is nothing to do."""
+        ...
+
+
 class Pace:
-    """The generic cell rate algorithm (ITU-T I.371) over submit_sm.
+    """The generic cell rate algorithm (ITU-T I.371) over submit_sm, for one process alone.
 
     Within any second at most (1 + CATCH_UP) / interval submits start; the interval is stretched so that this,
     and the jitter of the way, stay within the rate: 97.5 % of it are used.
@@ -39,3 +64,6 @@ class Pace:
         if self._interval and not delay:
             self._due = max(self._due, now) + self._interval
         return delay
+
+    async def run(self, on_more: Callable[[], None]) -> None:
+        """Nothing has to be fetched."""

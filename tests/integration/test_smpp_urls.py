@@ -1,9 +1,12 @@
 """Gateways' URLs are read strictly, and whatever is wrong with one is told without its password."""
 
+import ssl
+
 import pytest
 
 from workers.gateways import open_gateway
 from workers.gateways.smpp import SmppGateway
+from workers.smpp.keeper import BindMode
 
 SECRET = "s3cr3t"
 
@@ -33,7 +36,16 @@ SECRET = "s3cr3t"
         ("smpp://u:s3cr3t#@host", "ambiguous"),
         ("smpp://u:s3cr3t/@host", "no valid host and port"),
         ("smpp://u:s3c r3t@host", "ambiguous"),
-        ("smpps://u:s3cr3t@host", "must begin with"),
+        ("http://u:s3cr3t@host", "must begin with"),
+        ("smpp://u:s3cr3t@host?binds=0", "binds must be a whole number from 1 to 64"),
+        ("smpp://u:s3cr3t@host?binds=65", "binds must be a whole number from 1 to 64"),
+        ("smpp://u:s3cr3t@host?mode=both", "mode must be transceiver or pair"),
+        ("smpp://u:s3cr3t@host?verify=no", "ca and verify are for smpps://"),
+        ("smpp://u:s3cr3t@host?ca=/etc/ssl/ca.pem", "ca and verify are for smpps://"),
+        ("smpps://u:s3cr3t@host?verify=maybe", "verify must be yes or no"),
+        ("smpps://u:s3cr3t@host?verify=no&ca=/dev/null", "give one of them"),
+        ("smpps://u:s3cr3t@host?ca=/no/such/file", r"can't be read \(No such file or directory\)"),
+        ("smpps://u:s3cr3t@host?ca=/dev/null", "no certificate in PEM format"),
         ("u:s3cr3t@host", "no scheme"),
         ("", "no scheme"),
     ],
@@ -53,12 +65,12 @@ async def test_everything_a_url_may_say() -> None:
     gateway = open_gateway(
         "default",
         "smpp://user%40home:p%2Fw%3F@[::1]:2776?window=7&rate=0.5&response_timeout=5&enquire_link=10.5"
-        "&inactivity=60&hold=9&system_type=VMA&time_zone=Asia/Shanghai",
+        "&inactivity=60&hold=9&system_type=VMA&time_zone=Asia/Shanghai&binds=4&mode=pair",
     )
 
     assert isinstance(gateway, SmppGateway)
     assert (gateway.name, gateway.window) == ("default", 7)
-    endpoint = gateway._keeper._endpoint
+    endpoint = gateway._binds.endpoint
     assert (endpoint.host, endpoint.port, endpoint.bind.system_id, endpoint.bind.password) == (
         "::1",
         2776,
@@ -67,3 +79,23 @@ async def test_everything_a_url_may_say() -> None:
     )
     assert endpoint.bind.system_type == "VMA"
     assert "p/w?" not in repr(endpoint)
+    assert endpoint.mode is BindMode.PAIR
+    assert endpoint.ssl is None
+
+
+async def test_tls_is_verified_and_has_a_port_of_its_own_unless_the_url_says_otherwise() -> None:
+    verified, trusting = (
+        open_gateway("default", f"smpps://user:secret@centre.example{rest}")
+        for rest in ("", ":3551?verify=no")
+    )
+
+    assert isinstance(verified, SmppGateway)
+    assert isinstance(trusting, SmppGateway)
+    endpoint = verified._binds.endpoint
+    assert endpoint.port == 3550
+    assert endpoint.ssl is not None
+    assert (endpoint.ssl.verify_mode, endpoint.ssl.check_hostname) == (ssl.CERT_REQUIRED, True)
+    endpoint = trusting._binds.endpoint
+    assert endpoint.port == 3551
+    assert endpoint.ssl is not None
+    assert endpoint.ssl.verify_mode is ssl.CERT_NONE

@@ -85,12 +85,21 @@ class SessionOptions:
         return self.inactivity or self.enquire_link + self.response_timeout
 
 
+class Lease:
+    """Until when a bind may be used: whoever renews it moves `ends`, on the monotonic clock."""
+
+    __slots__ = ("ends",)
+
+    def __init__(self, ends: float = float("inf")) -> None:
+        self.ends = ends
+
+
 class Session(asyncio.Protocol):
     """A client session. Use `open_session`; it is bound when that returns.
 
     `on_deliver_sm` gets every deliver_sm, also one that comes right behind the bind response, and answers it
     when it likes with `acknowledge`. `on_room` is called when the window has room again or the session has
-    ended.
+    ended. Nothing is written after the lease has ended.
     """
 
     def __init__(
@@ -99,6 +108,7 @@ class Session(asyncio.Protocol):
         clock: Clock,
         on_deliver_sm: Callable[[Session, Frame], None],
         on_room: Callable[[Session], None],
+        lease: Lease,
     ) -> None:
         self.options = options
         self.bound = False
@@ -107,6 +117,7 @@ class Session(asyncio.Protocol):
         self._clock = clock
         self._on_deliver_sm = on_deliver_sm
         self._on_room = on_room
+        self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._splitter = pdu.Splitter()
@@ -172,6 +183,13 @@ class Session(asyncio.Protocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection, and with it what was not written yet."""
+        self.bound = False
+        self._outgoing.clear()
+        if self._transport is not None:
+            self._transport.abort()
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
 
@@ -241,6 +259,11 @@ class Session(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None and not self._transport.is_closing():
+            # Looked at here: the process may have been frozen since whoever wrote this looked.
+            if self._clock.monotonic() >= self._lease.ends:
+                log.warning("smpp_lease_over", in_flight=len(self._pending))
+                self.abort()
+                return
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -325,8 +348,9 @@ async def open_session(
     *,
     command_id: int = Command.BIND_TRANSCEIVER,
     ssl: SSLContext | None = None,
+    lease: Lease | None = None,
 ) -> Session:
-    """Connect and bind.
+    """Connect and bind; with `ssl`, to a peer whose certificate that context accepts for `host`.
 
     Raises:
         BindRefused: the message centre answered with an error.
@@ -336,7 +360,7 @@ async def open_session(
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(options.response_timeout):
         _, session = await loop.create_connection(
-            lambda: Session(options, clock, on_deliver_sm, on_room), host, port, ssl=ssl
+            lambda: Session(options, clock, on_deliver_sm, on_room, lease or Lease()), host, port, ssl=ssl
         )
     try:
         answer = await session.request(command_id, bind.encode())
@@ -346,7 +370,7 @@ async def open_session(
     if isinstance(answer, Unanswered):
         session.disconnect()
         raise BindUnanswered(f"bind: {answer.value}")
-    if answer.command_status != Status.ESME_ROK:
+    if answer.command_status != Status.ESME_ROK or answer.command_id == Command.GENERIC_NACK:
         session.disconnect()
         raise BindRefused(answer.command_status)
     return session
