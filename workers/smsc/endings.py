@@ -10,10 +10,12 @@ from typing import Final
 
 from workers.smpp.pdu import Status
 
+HOURS: Final = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What happens to a message to a number that ends in `digits`."""
+    """What happens to a message to a number that ends in `digits`. Times are in seconds."""
 
     digits: str
     meaning: str
@@ -21,13 +23,35 @@ class Ending:
     """The command_status of submit_sm_resp, each time."""
     first_status: int = Status.ESME_ROK
     """The command_status the first time only."""
+    last_status: int = Status.ESME_ROK
+    """The command_status of the last segment of a long message."""
     stats: tuple[str, ...] = ("DELIVRD",)
     """The `stat:` of its receipts, one after the other; none means silence."""
     err: str = "000"
+    last_stats: tuple[str, ...] | None = None
+    """The `stat:` of the receipts of the last segment of a long message, if they differ."""
+    once: bool = False
+    """Whether a long message gets one receipt only, with the id of its last segment."""
+    receipt_delay: float = 0.0
+    """How much later than others its receipts come."""
+    receipt_first: bool = False
+    """Whether its receipt comes at once, before submit_sm_resp."""
+    reply: str = ""
+    """What the phone answers after the receipts."""
     answered: bool = True
     """Whether submit_sm_resp comes at all."""
+    response_delay: float = 0.0
+    """How much later than others submit_sm_resp comes."""
     disconnects: bool = False
     """Whether the connection is dropped in place of the answer."""
+
+    def status_of(self, *, last_of_several: bool) -> int:
+        """Return the command_status of a segment, once nothing turns it away for the moment."""
+        return self.status or (self.last_status if last_of_several else Status.ESME_ROK)
+
+    def stats_of(self, *, last_of_several: bool) -> tuple[str, ...]:
+        """Return the `stat:` of a segment's receipts."""
+        return self.last_stats if last_of_several and self.last_stats is not None else self.stats
 
 
 DELIVERED: Final = Ending("", "delivered")
@@ -52,6 +76,25 @@ _ALL: Final = (
     Ending("0013", "ENROUTE, then DELIVRD", stats=("ENROUTE", "DELIVRD")),
     Ending("0014", "ACCEPTD, and nothing more", stats=("ACCEPTD",)),
     Ending("0015", "DELIVRD twice", stats=("DELIVRD", "DELIVRD")),
+    Ending("0016", "DELIVRD, but 30 seconds later than others", receipt_delay=30),
+    Ending("0017", "DELIVRD, but 5 minutes later than others", receipt_delay=300),
+    Ending("0018", "EXPIRED err:027 after 72 hours", stats=("EXPIRED",), err="027", receipt_delay=72 * HOURS),
+    Ending("0019", "submit_sm_resp comes 5 seconds late, then DELIVRD", response_delay=5),
+    Ending(
+        "0020", "DELIVRD at once, 0.2 seconds before submit_sm_resp", receipt_first=True, response_delay=0.2
+    ),
+    Ending("0021", 'DELIVRD, and the phone replies "STOP"', reply="STOP"),
+    Ending("0022", 'DELIVRD, and the phone replies "hello"', reply="hello"),
+    Ending("0023", "DELIVRD, but the last segment of a long message UNDELIV", last_stats=("UNDELIV",)),
+    Ending(
+        "0024",
+        "the last segment of a long message refused at submit: ESME_RSUBMITFAIL 0x00000045",
+        last_status=Status.ESME_RSUBMITFAIL,
+    ),
+    Ending("0025", "DELIVRD, one receipt for a long message, with its last segment's id", once=True),
+    Ending("0026", "a vendor's own state: MK:0001 err:001", stats=("MK:0001",), err="001"),
+    Ending("0027", "DELIVRD, then ENROUTE", stats=("DELIVRD", "ENROUTE")),
+    Ending("0028", "refused at submit: ESME_RSYSERR 0x00000008", status=Status.ESME_RSYSERR),
     Ending("9901", "taken and delivered, but submit_sm is never answered", answered=False),
     Ending(
         "9902", "taken and delivered, but the connection is dropped at once", answered=False, disconnects=True
