@@ -26,7 +26,7 @@ PREFIX = "GROUPSMS_"
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-GATEWAY_SCHEMES = ("smpp", "simulator")
+GATEWAY_SCHEMES = ("smpp", "smpps", "simulator")
 
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")

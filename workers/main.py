@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from redis.exceptions import RedisError
@@ -47,7 +47,7 @@ class WorkerProcess:
         self._clock: Clock = SystemClock()
         self._announcer = Announcer(bus, self._clock)
         self._identity = uuid4()
-        self._gateways = [_gateway(name, url) for name, url in settings.gateways.items()]
+        self._gateways = [_gateway(name, url, self._identity) for name, url in settings.gateways.items()]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
         self._sinks = {
             gateway.name: StoredReceipts(
@@ -129,9 +129,9 @@ class WorkerProcess:
                     dispatcher.look()
 
 
-def _gateway(name: str, url: str) -> Gateway:
+def _gateway(name: str, url: str, worker: UUID) -> Gateway:
     try:
-        return open_gateway(name, url)
+        return open_gateway(name, url, worker)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}GATEWAYS__{name.upper()}: {error}") from error
 
