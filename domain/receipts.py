@@ -1,8 +1,9 @@
 """Delivery receipts: stored, acknowledged by the gateway's adapter once that is committed, then applied.
 
 A receipt and a segment belong together when gateway, id and number agree; carriers use ids again, so of
-several messages the newest is meant. A receipt that comes before its segment was settled waits in the inbox:
-whichever of the two is committed later finds the other. Results only move forward: a final one stays,
+several messages the newest is meant, and none that was handed over long before or after. A receipt that comes
+before its segment was settled waits in the inbox: whichever of the two is committed later finds the other.
+What still fits nothing is looked into by `domain.strays`. Results only move forward: a final one stays,
 whatever comes after it.
 """
 
@@ -13,15 +14,22 @@ from datetime import timedelta
 
 import asyncpg
 
-from domain import db
+from domain import db, gateway_ids
 from domain.billing import Tariff, tariff
+from domain.db import Connection
 from domain.failures import receipt_code
+from domain.gateway_ids import IdForm
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Receipt, ReceiptState
 from domain.states import SEND_RESULTS, SendResult
 
 KEPT_FOR = timedelta(days=7)
 """How long a receipt that fits nothing is kept."""
+LATEST = timedelta(days=7)
+"""How long after the hand-over a receipt is still taken for that message's: carriers use ids again."""
+AHEAD = timedelta(minutes=15)
+"""How much earlier than its segment's record a receipt may come: an answer is waited for at most 10 minutes,
+and a lease runs on."""
 
 _STATES = tuple(ReceiptState)
 """The inbox stores a state as its position here."""
@@ -29,23 +37,46 @@ _STATES = tuple(ReceiptState)
 
 async def store(gateway: str, receipts: Sequence[Receipt]) -> list[int]:
     """Commit receipts to the inbox; when this returns they may be acknowledged. Returns their inbox ids."""
+    if not receipts:
+        return []
     rows = await db.fetch(
         """
         INSERT INTO receipt_inbox
-            (gateway, gateway_message_id, number, state, status, error_code, received_at)
-        SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[],
-                                 $7::timestamptz[])
+            (gateway, gateway_message_id, number, state, status, error_code, received_at,
+             submitted_at, sender, reference, segment, whole_message, same_id)
+        SELECT $1,
+               CASE WHEN f.form <> 'same' AND NOT r.same_id
+                    THEN groupsms_id_as_submitted(r.id, f.form, f.capitals, f.width) ELSE r.id END,
+               number, state, status, error_code, received_at, submitted_at, sender, reference, segment,
+               whole_message, same_id
+        FROM unnest($2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::timestamptz[],
+                    $8::timestamptz[], $9::text[], $10::int[], $11::smallint[], $12::bool[], $13::bool[])
+            AS r (id, number, state, status, error_code, received_at,
+                  submitted_at, sender, reference, segment, whole_message, same_id)
+        LEFT JOIN gateway_id_form f ON f.gateway = $1
         RETURNING id
         """,
         gateway,
-        [_storable(receipt.gateway_message_id) for receipt in receipts],
-        [_digits(receipt.number) for receipt in receipts],
-        [_STATES.index(receipt.state) for receipt in receipts],
-        [_storable(receipt.status) for receipt in receipts],
-        [None if receipt.error_code is None else _storable(receipt.error_code) for receipt in receipts],
-        [receipt.received_at for receipt in receipts],
+        *map(list, zip(*map(_row, receipts), strict=True)),
     )
     return [row["id"] for row in rows]
+
+
+def _row(receipt: Receipt) -> tuple[object, ...]:
+    return (
+        _storable(receipt.gateway_message_id),
+        _digits(receipt.number),
+        _STATES.index(receipt.state),
+        _storable(receipt.status),
+        None if receipt.error_code is None else _storable(receipt.error_code),
+        receipt.received_at,
+        receipt.submitted_at,
+        None if receipt.sender is None else _storable(receipt.sender),
+        receipt.reference,
+        receipt.segment,
+        receipt.whole_message,
+        receipt.same_id,
+    )
 
 
 def _storable(text: str) -> str:
@@ -73,8 +104,13 @@ async def apply_left_over(shard: int, limit: int = 1000) -> set[int]:
     """Apply receipts whose process died between storing and applying; returns the tasks changed."""
     return await _apply(
         """r.id IN (
-            SELECT i.id FROM receipt_inbox i JOIN segment s USING (gateway_message_id, gateway, number)
-            ORDER BY i.id LIMIT $1
+            SELECT i.id
+            FROM (
+                SELECT * FROM receipt_inbox WHERE next_look <= groupsms_now()
+                ORDER BY next_look LIMIT 10 * $1::bigint
+            ) AS i
+            JOIN segment s USING (gateway_message_id, gateway, number)
+            LIMIT $1
         )""",
         limit,
         shard,
@@ -82,32 +118,19 @@ async def apply_left_over(shard: int, limit: int = 1000) -> set[int]:
 
 
 async def forget_unmatched() -> None:
-    """Drop receipts that nothing has fitted for a week."""
-    await db.fetch("DELETE FROM receipt_inbox WHERE stored_at < groupsms_now() - $1::interval", KEPT_FOR)
+    """Drop receipts that nothing has fitted for a week: `domain.strays` puts off none beyond that."""
+    await db.fetch(
+        """
+        DELETE FROM receipt_inbox
+        WHERE next_look <= groupsms_now() AND stored_at < groupsms_now() - $1::interval
+        """,
+        KEPT_FOR,
+    )
 
 
 async def _apply(which: str, argument: object, shard: int) -> set[int]:
     async with db.transaction() as conn:
-        # Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock.
-        matched = await conn.fetch(
-            f"""
-            SELECT r.id, s.task_id, s.position, s.index, s.number, s.charged,
-                   r.state, r.received_at, r.status, r.error_code
-            FROM receipt_inbox r
-            JOIN segment s USING (gateway_message_id, gateway, number)
-            JOIN message m USING (task_id, position)
-            WHERE {which} AND NOT EXISTS (
-                SELECT FROM segment AS later
-                WHERE (later.gateway_message_id, later.gateway, later.number)
-                    = (s.gateway_message_id, s.gateway, s.number)
-                  AND (later.submitted_at, later.task_id, later.position)
-                    > (s.submitted_at, s.task_id, s.position)
-            )
-            ORDER BY s.task_id, s.position, s.index, r.id
-            FOR NO KEY UPDATE OF m
-            """,
-            argument,
-        )
+        matched = await conn.fetch(_MATCH.replace("{which}", which), argument, LATEST, AHEAD)
         if not matched:
             return set()
         taken = await conn.fetch(
@@ -115,7 +138,9 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
             [row["id"] for row in matched],
         )
         mine = {row["id"] for row in taken}
-        final = [row for row in matched if row["id"] in mine and _STATES[row["state"]] is not _NOT_FINAL]
+        matched = [row for row in matched if row["id"] in mine]
+        await _note_forms(conn, matched)
+        final = [row for row in matched if _STATES[row["state"]] is not _NOT_FINAL]
         if not final:
             return set()
         # Whoever holds a counter may write the charges and failures of its shard.
@@ -130,7 +155,9 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
             shard % COUNTER_SHARDS,
         )
         tariffs = {task["id"]: tariff(task["region"], task["prices"]) for task in tasks}
-        verdicts = [_verdict(row, tariffs[row["task_id"]]) for row in final]
+        verdicts = [_verdict(row, row, tariffs[row["task_id"]]) for row in final if not row["whole_message"]]
+        for row, part in await _parts_of_whole(conn, [row for row in final if row["whole_message"]]):
+            verdicts.append(_verdict(row, part, tariffs[row["task_id"]]))
         changed = await conn.fetch(
             _APPLY,
             *([verdict[column] for verdict in verdicts] for column in range(9)),
@@ -139,21 +166,80 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
         return {row["task_id"] for row in changed}
 
 
-def _verdict(row: asyncpg.Record, tariff: Tariff) -> tuple[object, ...]:
-    """What a final receipt makes of its segment, if it is the first of it: the columns of `_APPLY`."""
-    code = receipt_code(row["status"], row["error_code"])
-    result = _RESULT[_STATES[row["state"]]]
+# Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock.
+_MATCH = """
+    SELECT r.id, r.gateway, r.gateway_message_id, r.state, r.received_at, r.status, r.error_code,
+           r.whole_message, s.task_id, s.position, s.index, s.number, s.charged,
+           f.form IS NULL AND NOT r.same_id AND s.result = 1 AND m.result = 1 AND m.handover = 1
+               AS shows_form
+    FROM receipt_inbox r
+    JOIN segment s USING (gateway_message_id, gateway, number)
+    JOIN message m USING (task_id, position)
+    LEFT JOIN gateway_id_form f ON f.gateway = r.gateway
+    WHERE {which}
+      AND (r.segment IS NULL OR r.segment = s.index)
+      AND s.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $3::interval
+      AND NOT EXISTS (
+          SELECT FROM segment AS later
+          WHERE (later.gateway_message_id, later.gateway, later.number)
+              = (s.gateway_message_id, s.gateway, s.number)
+            AND (later.submitted_at, later.task_id, later.position)
+              > (s.submitted_at, s.task_id, s.position)
+            AND later.submitted_at <= r.stored_at + $3::interval
+      )
+    ORDER BY s.task_id, s.position, s.index, r.id
+    FOR NO KEY UPDATE OF m
+"""
+
+
+async def _note_forms(conn: Connection, matched: Sequence[asyncpg.Record]) -> None:
+    """Note for gateways not yet known in this that ids agree as they are.
+
+    What was in doubt has its id from a receipt, so it shows nothing.
+    """
+    agreeing: dict[str, list[str]] = {}
+    for row in matched:
+        if row["shows_form"] and gateway_ids.shows_its_form(row["gateway_message_id"]):
+            agreeing.setdefault(row["gateway"], []).append(row["gateway_message_id"])
+    for gateway, ids in sorted(agreeing.items()):
+        await gateway_ids.note(conn, gateway, IdForm.SAME, ids)
+
+
+async def _parts_of_whole(
+    conn: Connection, rows: Sequence[asyncpg.Record]
+) -> list[tuple[asyncpg.Record, asyncpg.Record]]:
+    """Each receipt that speaks for a whole message, with each segment of that message."""
+    if not rows:
+        return []
+    parts = await conn.fetch(
+        """
+        SELECT s.task_id, s.position, s.index, s.number, s.charged
+        FROM unnest($1::bigint[], $2::int[]) AS m (task_id, position) JOIN segment s USING (task_id, position)
+        ORDER BY s.task_id, s.position, s.index
+        """,
+        *map(list, zip(*{(row["task_id"], row["position"]) for row in rows}, strict=True)),
+    )
+    segments: dict[tuple[int, int], list[asyncpg.Record]] = {}
+    for part in parts:
+        segments.setdefault((part["task_id"], part["position"]), []).append(part)
+    return [(row, part) for row in rows for part in segments[row["task_id"], row["position"]]]
+
+
+def _verdict(receipt: asyncpg.Record, part: asyncpg.Record, tariff: Tariff) -> tuple[object, ...]:
+    """What a final receipt makes of a segment, if it is the first of it: the columns of `_APPLY`."""
+    code = receipt_code(receipt["status"], receipt["error_code"])
+    result = _RESULT[_STATES[receipt["state"]]]
     charged = tariff.charges_result(result, code)
     return (
-        row["task_id"],
-        row["position"],
-        row["index"],
+        part["task_id"],
+        part["position"],
+        part["index"],
         SEND_RESULTS.index(result),
-        row["received_at"],
+        receipt["received_at"],
         code,
         charged,
-        int(charged) - int(row["charged"]),
-        tariff.unit_price(str(row["number"])),
+        int(charged) - int(part["charged"]),
+        tariff.unit_price(str(part["number"])),
     )
 
 

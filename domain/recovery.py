@@ -20,17 +20,23 @@ async def _recover(task_id: int, index: int) -> bool:
     async with db.transaction() as conn:
         chunk = await conn.fetchrow(
             """
-            UPDATE chunk
+            WITH lapsed AS (
+                SELECT task_id, index, lease_until FROM chunk
+                WHERE task_id = $1 AND index = $2 AND state = 1 AND lease_until <= groupsms_now()
+                FOR NO KEY UPDATE
+            )
+            UPDATE chunk c
             SET state = CASE WHEN marked = last AND returned = '{}' THEN 2 ELSE 0 END,
                 owner = NULL, lease_until = NULL
-            WHERE task_id = $1 AND index = $2 AND state = 1 AND lease_until <= groupsms_now()
-            RETURNING first, marked, returned
+            FROM lapsed WHERE c.task_id = lapsed.task_id AND c.index = lapsed.index
+            RETURNING first, marked, returned, lapsed.lease_until
             """,
             task_id,
             index,
         )
         if chunk is None:
             return False
+        # Nothing was put on the wire after the lease's end, however late this is: receipts go by that moment.
         await conn.execute(
             """
             WITH doubtful AS (
@@ -39,7 +45,7 @@ async def _recover(task_id: int, index: int) -> bool:
                 RETURNING task_id, position, number
             ), recorded AS (
                 INSERT INTO segment (task_id, position, index, number, gateway, submitted_at, result)
-                SELECT d.task_id, d.position, i, d.number, task.gateway, groupsms_now(), 1
+                SELECT d.task_id, d.position, i, d.number, task.gateway, $5, 1
                 FROM doubtful d JOIN task ON task.id = d.task_id
                 CROSS JOIN generate_series(1, task.segments_per_message) AS i
             )
@@ -53,5 +59,6 @@ async def _recover(task_id: int, index: int) -> bool:
             chunk["first"],
             chunk["marked"],
             chunk["returned"],
+            chunk["lease_until"],
         )
     return True

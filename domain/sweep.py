@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from domain import db, feed, idempotency, kept_lists, receipts, recovery, tasks
+from domain import db, feed, idempotency, kept_lists, receipts, recovery, strays, tasks
 from domain.ports import Doorbell
 
 log = structlog.get_logger()
@@ -34,6 +34,7 @@ async def start_due(doorbell: Doorbell) -> None:
 async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
     changed = {*await recovery.recover_lapsed(), *await receipts.apply_left_over(shard)}
+    changed |= await strays.examine(shard)
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
         await tasks.advance_task(task_id, doorbell)
 
