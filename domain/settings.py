@@ -26,7 +26,9 @@ PREFIX = "GROUPSMS_"
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-GATEWAY_SCHEMES = ("smpp", "smpps", "simulator")
+EXTERNAL_ID_SCHEMES = ("huawei", "huawei+http")
+"""Of gateways whose platform sends only its own templates, by the ids it gave them."""
+GATEWAY_SCHEMES = ("smpp", "smpps", *EXTERNAL_ID_SCHEMES, "simulator")
 
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")
@@ -67,7 +69,10 @@ class Settings(BaseSettings):
     gateways: dict[str, str] = Field(
         default={"default": "simulator://"},
         repr=False,
-        description="a URL such as smpp://system_id:password@host:port or simulator://",
+        description=(
+            "a URL such as smpp://system_id:password@host:port, huawei://app_key:app_secret@host:port or "
+            "simulator://"
+        ),
     )
     public_url: str = Field(
         default="", description="the http:// or https:// address under which clients reach the API"
@@ -204,6 +209,12 @@ class Settings(BaseSettings):
         if "data_dir" not in self.model_fields_set:
             object.__setattr__(self, "data_dir", _default_data_dir(embedded=self.database_url is None))
         return self
+
+    def external_id_gateways(self) -> frozenset[str]:
+        """The gateways for which a template needs an externalId."""
+        return frozenset(
+            name for name, url in self.gateways.items() if urlsplit(url).scheme in EXTERNAL_ID_SCHEMES
+        )
 
     def signing_key(self) -> bytes:
         """The key of signed links: SECRET_KEY, or else a random one kept in the data directory.

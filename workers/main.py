@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import structlog
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 
 from domain import db, sweep
 from domain.bus import Bus, open_bus
+from domain.callback_urls import callback_url
 from domain.ports import Clock, Gateway
 from domain.settings import PREFIX, Settings, SettingsError
 from domain.startup import service
@@ -47,7 +49,7 @@ class WorkerProcess:
         self._clock: Clock = SystemClock()
         self._announcer = Announcer(bus, self._clock)
         self._identity = uuid4()
-        self._gateways = [_gateway(name, url, self._identity) for name, url in settings.gateways.items()]
+        self._gateways = [_gateway(name, settings, self._identity) for name in settings.gateways]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
         self._sinks = {
             gateway.name: StoredReceipts(
@@ -129,9 +131,10 @@ class WorkerProcess:
                     dispatcher.look()
 
 
-def _gateway(name: str, url: str, worker: UUID) -> Gateway:
+def _gateway(name: str, settings: Settings, worker: UUID) -> Gateway:
     try:
-        return open_gateway(name, url, worker)
+        own_address = partial(callback_url, settings, name)
+        return open_gateway(name, settings.gateways[name], worker, own_address)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}GATEWAYS__{name.upper()}: {error}") from error
 
