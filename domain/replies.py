@@ -65,12 +65,17 @@ async def store(gateway: str, replies: Sequence[Reply], words: Collection[str]) 
             concerned = owners.get(_sender(reply.destination)) or owners.get("") or []
             rows += _rows(reply, concerned, opts_out=is_opt_out(reply.text, words))
         await _insert(conn, gateway, rows)
-        numbers = {(row.account_id, n) for row in rows if row.account_id is not None for n in row.opting_out}
-        added = await opt_outs.insert_replied(conn, sorted(numbers))
+        opting_out = [
+            (row.account_id, number)
+            for row in rows
+            if row.account_id is not None
+            for number in row.opting_out
+        ]
+        added = await opt_outs.insert_replied(conn, opting_out)
     # Also for numbers that were on the list before: whoever put them there may have died just here.
-    for account_id in sorted({account_id for account_id, _ in numbers}):
+    for account_id in sorted({account_id for account_id, _ in opting_out}):
         await opt_outs.recheck_held_chunks(
-            account_id, [number for account, number in numbers if account == account_id]
+            account_id, [number for account, number in opting_out if account == account_id]
         )
     return Stored(added, tuple(row.reply for row in rows if row.account_id is None))
 
