@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain import db, feed
+from domain.binary_copy import message_rows
 from domain.db import Connection
 from domain.errors import RecipientSummary
 from domain.pricing import PriceList
@@ -19,7 +20,12 @@ from domain.selection import Choice
 from domain.states import ROW_REJECTIONS
 
 CHUNK_SIZE = 1000
-"""Messages a worker claims at once."""
+"""Messages a worker claims at once, at most."""
+CHUNKS_AT_LEAST = 8
+"""A task is cut into about so many chunks, if it is not tiny, for so many workers to have a hand in it: one
+that only one of them could send would get less than its share of the gateway."""
+SMALLEST_CHUNK = 100
+"""A chunk of fewer segments is not worth its claim."""
 COUNTER_SHARDS = 4
 """Rows a task's counters are spread over."""
 
@@ -55,15 +61,18 @@ async def insert_task(
     """
     async with db.transaction() as conn:
         task_id = await _insert_task_row(conn, new, summary)
-        await conn.copy_records_to_table(
-            "message", records=_messages(task_id, recipients), columns=("task_id", "position", "number")
+        await conn.copy_to_table(
+            "message",
+            source=message_rows(task_id, recipients.numbers),
+            columns=("task_id", "position", "number"),
+            format="binary",
         )
         await conn.copy_records_to_table(
             "rejected_row",
             records=_rejected(task_id, recipients),
             columns=("task_id", "row", "reason", "value"),
         )
-        await _insert_chunks(conn, task_id, summary.imported)
+        await _insert_chunks(conn, task_id, summary.imported, len(new.content.segments))
         if also is not None:
             await also(conn, task_id)
         await feed.announce(conn, new.account_id, task_id)
@@ -111,10 +120,6 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
     return task_id
 
 
-def _messages(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int]]:
-    return ((task_id, position, number) for position, number in enumerate(recipients.numbers, start=1))
-
-
 def _rejected(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int, str]]:
     return (
         (task_id, rejected.row, ROW_REJECTIONS.index(rejected.reason), rejected.value)
@@ -122,7 +127,9 @@ def _rejected(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, 
     )
 
 
-async def _insert_chunks(conn: Connection, task_id: int, imported: int) -> None:
+async def _insert_chunks(conn: Connection, task_id: int, imported: int, segments: int) -> None:
+    worth_it = -(-SMALLEST_CHUNK // segments)
+    size = min(CHUNK_SIZE, max(worth_it, -(-imported // CHUNKS_AT_LEAST)))
     await conn.execute(
         """
         INSERT INTO chunk (task_id, index, first, last, marked)
@@ -131,7 +138,7 @@ async def _insert_chunks(conn: Connection, task_id: int, imported: int) -> None:
         """,
         task_id,
         imported,
-        CHUNK_SIZE,
+        size,
     )
     await conn.execute(
         "INSERT INTO task_counter (task_id, shard) SELECT $1, s FROM generate_series(0, $2 - 1) AS s",

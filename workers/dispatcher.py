@@ -1,14 +1,14 @@
 """The loop that empties the tasks of one gateway: claim, mark, submit, settle.
 
 A slot is held for every message from its mark until its settlement is committed, so a crash leaves at most
-`gateway.window` messages in doubt. Several tasks take turns, window by window.
+`gateway.window` messages in doubt. Several tasks share the gateway; see `workers.turns`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
@@ -21,6 +21,7 @@ from domain.ports import Clock, Gateway, Handover, Outcome, Submission
 from domain.references import references_of
 from workers.announcer import Announcer
 from workers.chunk import HeldChunk
+from workers.turns import Turns
 
 log = structlog.get_logger()
 
@@ -28,8 +29,8 @@ T = TypeVar("T")
 
 ENOUGH_HELD = 2
 """Chunks with something to send that are held at least, so that one is at hand when another is empty."""
-MOST_HELD = 8
-"""Chunks with something to send that are held at most, for tasks to take turns."""
+MOST_HELD = 64
+"""Chunks with something to send that are held at most, for so many tasks to take turns."""
 LOOK_AGAIN = 1.0
 """Seconds after which to look for work without a hint."""
 GIVE_BACK_AFTER = 3.0
@@ -51,26 +52,31 @@ class Dispatcher:
         self._shard = shard
         self._clock = clock
         self._announcer = announcer
-        self._held: deque[HeldChunk] = deque()
+        self._held: list[HeldChunk] = []
         self._answers: list[tuple[HeldChunk, int, Handover]] = []
         self._answered = asyncio.Event()
-        self._free = gateway.window
+        self._unsettled = 0
         self._progress = asyncio.Event()
         self._work = asyncio.Event()
+        """There is something to send, or it is time to stop."""
+        self._look = asyncio.Event()
+        """There may be something to claim."""
+        self._can_send = asyncio.Event()
+        """The gateway is not away."""
         self._stopped = asyncio.Event()
+        self._turns = Turns()
         self._last_task = 0
-        self._none_until = self._no_other_until = float("-inf")
-        """Until when not to look for a chunk of any task, and for one of a task that is not held."""
         self._send_again_at = float("-inf")
 
     def look(self) -> None:
         """There may be work."""
-        self._none_until = self._no_other_until = float("-inf")
-        self._work.set()
+        self._look.set()
 
     def stop(self) -> None:
         """Send nothing more; `run` returns when what is under way is settled and the rest is given back."""
         self._stopped.set()
+        self._look.set()
+        self._can_send.set()
         self._work.set()
         self._progress.set()
 
@@ -81,7 +87,9 @@ class Dispatcher:
                 group.create_task(self._settle_for_ever()),
                 group.create_task(self._renew_for_ever()),
             ]
+            claiming = group.create_task(self._claim_until_stopped())
             await self._send_until_stopped()
+            await claiming
             while any(not chunk.idle and not chunk.lost for chunk in self._held):
                 await self._wait_for_progress()
             for chunk in list(self._held):
@@ -91,10 +99,11 @@ class Dispatcher:
 
     async def _send_until_stopped(self) -> None:
         while not self._stopped.is_set():
+            self._work.clear()
             await self._until_ready_or_stopped()
             chunk = await self._next_chunk()
             if chunk is None:
-                await self._wait_for_work()
+                await self._work.wait()
             elif await self._slots_free():
                 await self._send_window(chunk)
 
@@ -111,7 +120,9 @@ class Dispatcher:
                     undone, timeout=GIVE_BACK_AFTER, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
+                    self._can_send.clear()
                     await self._release_idle()
+            self._can_send.set()
         finally:
             for wait in waits:
                 wait.cancel()
@@ -121,34 +132,40 @@ class Dispatcher:
             await self._clock.sleep(rest)
 
     async def _next_chunk(self) -> HeldChunk | None:
-        """The next chunk in turn that has something to send; claims further ones while few are held."""
+        """A chunk of the task whose turn it is, or None if there is nothing to send."""
         for chunk in [chunk for chunk in self._held if chunk.idle and not chunk.sendable]:
             await self._conclude(chunk)
-        sendable = [chunk for chunk in self._held if chunk.sendable]
-        if len(sendable) < MOST_HELD and (claimed := await self._claim_beside(sendable)):
-            return claimed
-        # Looked at again: what is settled meanwhile may have given a chunk back.
-        in_turn = next((chunk for chunk in self._held if chunk.sendable), None)
-        if in_turn is not None:
-            self._held.remove(in_turn)
-            self._held.append(in_turn)
-        return in_turn
-
-    async def _claim_beside(self, sendable: list[HeldChunk]) -> HeldChunk | None:
-        """Claim a chunk of any task while few are held, then only of tasks that are not among them."""
-        few = len(sendable) < ENOUGH_HELD
-        if self._clock.monotonic() < (self._none_until if few else self._no_other_until):
+        sendable = self._sendable()
+        first = {chunk.claim.task_id: chunk for chunk in reversed(sendable)}
+        if not first:
             return None
-        held_tasks = frozenset() if few else frozenset(chunk.claim.task_id for chunk in sendable)
-        claimed = await self._retried(lambda: self._claim(held_tasks))
-        if claimed is None:
-            self._no_other_until = self._clock.monotonic() + LOOK_AGAIN
-            if few:
-                self._none_until = self._no_other_until
-        return claimed
+        return first[self._turns.next({task_id: self._turn(chunk) for task_id, chunk in first.items()})]
 
-    async def _claim(self, but_not: frozenset[int]) -> HeldChunk | None:
-        """Claim a chunk of the next task in turn that is not among `but_not`."""
+    def _sendable(self) -> list[HeldChunk]:
+        return [chunk for chunk in self._held if chunk.sendable]
+
+    def _turn(self, chunk: HeldChunk) -> int:
+        """How many submits are given to the gateway if it is this chunk's turn."""
+        return min(self._most(chunk), len(chunk.waiting)) * len(chunk.claim.content.segments)
+
+    async def _claim_until_stopped(self) -> None:
+        """Hold a chunk of any task while few are held, and one of each of the others if there are any.
+
+        Beside the sending, for a gateway must not wait until all tasks have been looked at.
+        """
+        while not self._stopped.is_set():
+            await self._can_send.wait()
+            self._look.clear()
+            sendable = self._sendable()
+            few = len(sendable) < ENOUGH_HELD
+            but_not = frozenset() if few else frozenset(chunk.claim.task_id for chunk in sendable)
+            if len(sendable) >= MOST_HELD or not await self._until_stopped(partial(self._claim, but_not)):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN):
+                        await self._look.wait()
+
+    async def _claim(self, but_not: frozenset[int]) -> bool:
+        """Claim a chunk of the next task that is not among `but_not`, if there is one."""
         task_ids = await dispatch.waiting_tasks(self._gateway.name)
         for task_id in sorted(task_ids, key=lambda task_id: (task_id <= self._last_task, task_id)):
             if task_id in but_not:
@@ -162,18 +179,15 @@ class Dispatcher:
                 await dispatch.finish(claim)
                 self._announcer.changed(task_id)
                 continue
-            chunk = HeldChunk(claim, asked_at)
-            self._held.append(chunk)
-            return chunk
-        return None
+            self._held.append(HeldChunk(claim, asked_at))
+            self._work.set()
+            return True
+        return False
 
-    async def _wait_for_work(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_AGAIN):
-                await self._work.wait()
-        except TimeoutError:
-            return
-        self._work.clear()
+    @property
+    def _free(self) -> int:
+        """How many slots are free as of now: the gateway's window follows the binds that it holds."""
+        return self._gateway.window - self._unsettled
 
     async def _slots_free(self) -> bool:
         """Wait until a fair part of the window is free, so that one mark serves many messages."""
@@ -192,6 +206,9 @@ class Dispatcher:
             if positions and not await self._mark(chunk, max(positions[-1], chunk.marked)):
                 chunk.give_back(positions)
                 positions = []
+        if not chunk.sendable:
+            # Another of its task is to be at hand for its next turn, or it gets less than its share.
+            self._look.set()
         if not positions:
             await self._conclude(chunk)
             return
@@ -199,7 +216,8 @@ class Dispatcher:
             chunk.give_back(positions)
             self._lose(chunk)
             return
-        self._free -= len(positions)
+        self._unsettled += len(positions)
+        self._turns.gave(chunk.claim.task_id, len(positions) * len(chunk.claim.content.segments))
         begin_by = self._clock.monotonic() + BEGUN_WITHIN
         claim = chunk.claim
         for position in positions:
@@ -249,7 +267,7 @@ class Dispatcher:
                 by_chunk.setdefault(chunk, []).append((position, handover))
             for chunk, handovers in by_chunk.items():
                 await self._settle(chunk, handovers)
-            self._free += len(answers)
+            self._unsettled -= len(answers)
             self._progress.set()
 
     async def _settle(self, chunk: HeldChunk, handovers: list[tuple[int, Handover]]) -> None:
@@ -266,6 +284,7 @@ class Dispatcher:
             self._send_again_at = self._clock.monotonic() + rest
             async with chunk.marking:
                 chunk.give_back(unsent)
+                self._work.set()
                 # Stored at once, so that a crash does not put in doubt what never left.
                 await self._mark(chunk, chunk.marked)
         await self._conclude(chunk)
@@ -331,6 +350,7 @@ class Dispatcher:
             log.warning("lease_lost", task_id=chunk.claim.task_id, chunk=chunk.claim.index)
         chunk.lost = True
         self._progress.set()
+        self._work.set()
 
     def _drop(self, chunk: HeldChunk) -> None:
         if chunk in self._held:
@@ -342,8 +362,16 @@ class Dispatcher:
             try:
                 return await operation()
             except db.UNAVAILABLE as error:
-                log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
-                await self._clock.sleep(RETRY)
+                await self._pause_for_database(error)
+        return None
+
+    async def _until_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """Try until it succeeds, or return None when nothing more is to be sent from here."""
+        while not self._stopped.is_set():
+            try:
+                return await operation()
+            except db.UNAVAILABLE as error:
+                await self._pause_for_database(error)
         return None
 
     async def _retried(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -352,5 +380,8 @@ class Dispatcher:
             try:
                 return await operation()
             except db.UNAVAILABLE as error:
-                log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
-                await self._clock.sleep(RETRY)
+                await self._pause_for_database(error)
+
+    async def _pause_for_database(self, error: Exception) -> None:
+        log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
+        await self._clock.sleep(RETRY)

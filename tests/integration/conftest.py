@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from domain import db
+from domain import db, imports
 from domain.engines import Engines
 from tests.integration.world import World, eventually
 
@@ -71,3 +71,9 @@ async def travel(engines: Engines, connected: str) -> AsyncIterator[Travel]:
 async def world(connected: str) -> World:
     """An account with all that a task needs."""
     return await World.make("Acme")
+
+
+@pytest.fixture
+def long_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short tasks too are cut into chunks of 1,000, as long ones are."""
+    monkeypatch.setattr(imports, "CHUNKS_AT_LEAST", 1)

@@ -20,6 +20,7 @@ HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_what_waits_24_hours_after_its_time_is_not_sent(world: World, travel: Travel) -> None:
     """Rule "Life of a task": 24 hours after its time what is still waiting becomes NOT_SENT."""
     task_id = await world.running(2_500)
@@ -36,6 +37,7 @@ async def test_what_waits_24_hours_after_its_time_is_not_sent(world: World, trav
     assert (task.status, task.counts.delivered, task.counts.not_sent) == (TaskStatus.COMPLETED, 1_000, 1_500)
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_just_before_its_deadline_a_task_is_still_sent(world: World, travel: Travel) -> None:
     task_id = await world.running(1_500)
     await travel(DAY - MINUTE)
@@ -88,6 +90,7 @@ async def test_what_a_dead_worker_had_at_the_deadline_is_in_doubt(world: World, 
     await world.check(task_id)
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_a_paused_task_waits_for_its_resumption(world: World, travel: Travel) -> None:
     task_id = await world.running(1_500)
     await task_control.pause_task(world.viewer, task_id, world.bell)

@@ -37,6 +37,7 @@ async def lapse(claim: Claim) -> None:
 # --- claims and leases --------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_two_owners_never_hold_the_same_chunk(world: World) -> None:
     task_id = await world.running(5_500)
     claims = await asyncio.gather(*(dispatch.claim(task_id, uuid4()) for _ in range(30)))
@@ -192,6 +193,7 @@ async def test_all_segments_of_a_message_are_kept(world: World) -> None:
     assert (await world.check(task_id)).counts.failed == 1
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_a_task_is_sent_when_its_last_chunk_is_done(world: World) -> None:
     task_id = await world.running(1_001)
     first, second = await world.claim(task_id), await world.claim(task_id)
@@ -285,6 +287,7 @@ async def test_an_unmarked_chunk_goes_back_whole(world: World) -> None:
     assert list((await world.claim(task_id)).numbers) == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_several_who_recover_do_it_once(world: World) -> None:
     task_id = await world.running(4_000)
     for _ in range(4):

@@ -118,6 +118,7 @@ async def test_the_hours_begin_and_end_with_the_minute(
     assert len(gateway.reached) == (5 if sent else 0)
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_a_mixed_list_is_split_by_each_numbers_hours(
     world: World, travel: Travel, abroad: Materials
 ) -> None:
@@ -143,6 +144,7 @@ async def test_a_mixed_list_is_split_by_each_numbers_hours(
     assert (task.counts.unknown, task.counts.in_doubt) == (120, 0)
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_a_crash_puts_in_doubt_only_what_was_within_its_hours(
     world: World, travel: Travel, abroad: Materials
 ) -> None:
@@ -241,6 +243,7 @@ async def test_a_promotion_that_waits_can_be_stopped_and_paused(
     each_once(phones(5, first=100), gateway.reached)
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_a_held_chunk_goes_by_the_databases_clock(
     world: World, travel: Travel, abroad: Materials
 ) -> None:

@@ -100,6 +100,7 @@ async def test_another_accounts_task_does_not_exist(world: World) -> None:
 # --- pause and resume -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_the_answer_tells_what_is_handed_over_in_flight_and_left(world: World) -> None:
     """Rule "Life of a task": pause, resume, stop."""
     task_id = await world.running(3_000)
@@ -150,6 +151,7 @@ async def test_a_pause_is_felt_by_every_worker_within_a_second(world: World) -> 
     assert (await world.check(task_id)).counts.in_doubt == 0
 
 
+@pytest.mark.usefixtures("long_chunks")
 @pytest.mark.parametrize(("rate", "most"), [(30.0, 15), (0.5, 1), (10_000.0, 200), (float("inf"), 200)])
 async def test_a_paced_gateway_is_given_half_a_second_ahead(world: World, rate: float, most: int) -> None:
     task_id = await world.running(1_000)
@@ -183,6 +185,7 @@ async def test_a_pause_is_felt_by_a_paced_bind_within_a_second(
 # --- stop -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_the_rest_of_a_stopped_task_is_not_sent(world: World) -> None:
     """Rule "Life of a task": what was not handed over then is NOT_SENT; a stopped task is kept."""
     task_id = await world.running(3_000)
