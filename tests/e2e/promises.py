@@ -63,6 +63,11 @@ async def reached(line: Line, count: int, within: float = 120) -> None:
     await asyncio.to_thread(wait_until, lambda: len(line.submitted()) >= count, within)
 
 
+def moments(chance: Random, faults: int, messages: int) -> list[int]:
+    """After how many submits to let something fail, in order: in the first three quarters of a task."""
+    return sorted(chance.sample(range(1, messages * 3 // 4), faults))
+
+
 async def status_of(client: ServiceClient, task_id: str) -> str:
     """The task's status."""
     data = await client.execute("query ($id: ID!) { task(id: $id) { status } }", id=task_id)

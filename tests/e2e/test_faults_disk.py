@@ -38,7 +38,7 @@ async def line(server: FillableServer, redis_url: str, tmp_path: Path) -> AsyncI
 @pytest.mark.parametrize("part", list(Part))
 async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableServer, part: Part) -> None:
     await line.message_centre(
-        "--receipt-delay", "0.05", "--resend-after", "0.5", query=f"window={WINDOW}&rate=200"
+        "--receipt-delay", "0.05", "--resend-after", "0.5", query=f"window={WINDOW}&binds=2&rate=200"
     )
     api, client = await line.api()
     workers = [await line.worker(), await line.worker()]

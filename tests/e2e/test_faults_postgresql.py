@@ -14,16 +14,20 @@ import pytest
 from domain.engines.layout import Kind
 from tests.e2e.line import Child, Line, create, lives, make_international
 from tests.e2e.private_engines import PrivateEngines
-from tests.e2e.promises import DELIVERED, FAILED, check_promises, phones, reached
+from tests.e2e.promises import DELIVERED, FAILED, check_promises, moments, phones, reached
 from tests.e2e.watcher import watching
 
 pytestmark = pytest.mark.faults
 
 WINDOW = 50
+ENDS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+"""Told to end, told to end at once, and not told."""
 CENTRE = ("--receipt-delay", "0.05", "--resend-after", "0.5")
 
 
-async def test_postgresql_killed_three_times_in_one_task(private_line: Line, private: PrivateEngines) -> None:
+async def test_postgresql_killed_three_times_in_one_task(
+    private_line: Line, private: PrivateEngines, chance: random.Random
+) -> None:
     line = private_line
     await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=150")
     api, client = await line.api()
@@ -31,8 +35,8 @@ async def test_postgresql_killed_three_times_in_one_task(private_line: Line, pri
     recipients = phones(2400)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     async with watching(client, task_id) as watcher:
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            await reached(line, len(line.submitted()) + 250)
+        for moment, number in zip(moments(chance, 3, len(recipients)), ENDS, strict=True):
+            await reached(line, moment)
             await asyncio.to_thread(private.kill, Kind.POSTGRESQL, number)
         back_for_good = datetime.now(UTC)
         # No process of ours died: each message handed over is settled once the database is back.
@@ -47,14 +51,14 @@ async def test_connections_cut_again_and_again_in_one_task(
     private_line: Line, private: PrivateEngines, chance: random.Random, times: int
 ) -> None:
     line = private_line
-    await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=200")
+    await line.message_centre(*CENTRE, query=f"window={WINDOW}&binds=2&rate=200")
     api, client = await line.api()
     workers = [await line.worker(), await line.worker()]
     recipients = phones(400 + 200 * times)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     async with watching(client, task_id) as watcher:
-        for _ in range(times):
-            await reached(line, len(line.submitted()) + chance.randrange(1, 180))
+        for moment in moments(chance, times, len(recipients)):
+            await reached(line, moment)
             await cut_all_connections(private.database_url)
         await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
     assert lives(api, *workers)

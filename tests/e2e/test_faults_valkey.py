@@ -20,7 +20,7 @@ from domain import db
 from tests.conftest import wait_until
 from tests.e2e.line import create, lives, make_international, running_line
 from tests.e2e.private_engines import PrivateEngines
-from tests.e2e.promises import check_promises, eventually, phones, reached
+from tests.e2e.promises import check_promises, eventually, moments, phones, reached
 from tests.e2e.watcher import watching
 
 pytestmark = pytest.mark.faults
@@ -108,7 +108,7 @@ async def test_valkey_away_for_a_minute_while_a_task_falls_due(
 ) -> None:
     minute = timedelta(seconds=60)
     async with running_line(private.database_url, valkey.url, tmp_path) as line:
-        await line.message_centre("--receipt-delay", "0.05", query=f"window={WINDOW}&rate=150")
+        await line.message_centre("--receipt-delay", "0.05", query=f"window={WINDOW}&binds=2&rate=150")
         api, client = await line.api()
         workers = [await line.worker(), await line.worker()]
         made_from = await make_international(client, "Hello")
@@ -138,14 +138,14 @@ async def test_valkey_flushed_and_killed_ten_times_in_one_task(
     private: PrivateEngines, valkey: Valkey, tmp_path: Path, chance: random.Random
 ) -> None:
     async with running_line(private.database_url, valkey.url, tmp_path) as line:
-        await line.message_centre("--receipt-delay", "0.05", query=f"window={WINDOW}&rate=200")
+        await line.message_centre("--receipt-delay", "0.05", query=f"window={WINDOW}&binds=2&rate=200")
         api, client = await line.api()
         workers = [await line.worker(), await line.worker()]
         recipients = phones(4000)
         task_id = await create(client, await make_international(client, "Hello"), recipients)
         async with watching(client, task_id) as watcher:
-            for _ in range(10):
-                await reached(line, len(line.submitted()) + chance.randrange(20, 350))
+            for moment in moments(chance, 10, len(recipients)):
+                await reached(line, moment)
                 if chance.random() < 0.5:
                     valkey.flush()
                 else:
