@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from domain.ports import Gateway, Handover, Inbound, Outcome, SegmentHandover, Submission
 from domain.segments import Content, segment
@@ -136,10 +137,13 @@ async def test_a_segment_throttled_keeps_its_sar_reference() -> None:
 
 async def test_what_the_alphabet_lacks_is_refused_with_a_code_and_never_sent() -> None:
     async with scripted_centre(accept) as centre, bound_to(centre, "alphabet=latin1") as gateway:
-        refused = await gateway.submit(submission(EURO))
+        with structlog.testing.capture_logs() as logged:
+            refused, again = [await gateway.submit(submission(EURO)) for _ in range(2)]
         accepted = await gateway.submit(submission(segment("Grüße", Region.INTERNATIONAL)))
         (submit,) = [decoded(frame.body) for frame in centre.visitor.of(Command.SUBMIT_SM)]
 
-    assert refused == Handover(Outcome.REFUSED, (SegmentHandover(None, "0x00000104"),))
+    assert refused == again == Handover(Outcome.REFUSED, (SegmentHandover(None, "0x00000104"),))
+    (said,) = logged
+    assert (said["event"], said["number"]) == ("message_cannot_be_encoded", "+8613*********")
     assert accepted == Handover(Outcome.ACCEPTED, (SegmentHandover("id-1"),))
     assert (submit.data_coding, submit.short_message) == (3, "Grüße".encode("latin-1"))

@@ -89,6 +89,8 @@ class SmppGateway:
         submits = submits or SubmitOptions()
         self._alphabet = submits.alphabet
         self._encoder = SubmitEncoder(submits)
+        self._unencodable: set[str] = set()
+        """Reasons told of: the next million messages of the same text need no million lines."""
         self._binds = BindPool(
             name,
             endpoint,
@@ -186,9 +188,11 @@ class SmppGateway:
         try:
             bodies = self._encoder.bodies(submission)
         except Unencodable as error:
-            self._log.warning(
-                "message_cannot_be_encoded", number=masked(submission.number), reason=str(error)
-            )
+            if (reason := str(error)) not in self._unencodable:
+                self._unencodable.add(reason)
+                self._log.warning(
+                    "message_cannot_be_encoded", number=masked(submission.number), reason=reason
+                )
             refused = SegmentHandover(None, f"0x{error.status:08X}")
             future.set_result(Handover(Outcome.REFUSED, (refused,) * len(submission.content.segments)))
             return future
