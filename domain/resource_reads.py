@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from domain import db, paging
 from domain.errors import Blocker
+from domain.gateway_needs import gateways_needing_external_id
 from domain.models import (
     Application,
     ApplicationSignature,
@@ -97,6 +98,7 @@ async def list_templates(
     """
     page = await _listed("template", application, first, after)
     found = await _templates([item.id for item in page.items])
+    external_id_gateways = await gateways_needing_external_id()
     judged = [
         JudgedTemplate(
             found[item.id],
@@ -107,6 +109,7 @@ async def list_templates(
                     associated=item.associated,
                     signature=signature,
                     signature_of_template=found[item.id].signature,
+                    external_id_gateways=external_id_gateways,
                     any_signature=any_signature,
                 )
             ),
@@ -193,6 +196,7 @@ async def judge_signatures(
 async def judge_templates(account_id: int, keys: Sequence[TemplateKey]) -> dict[TemplateKey, JudgedTemplate]:
     """Those of the templates that belong to this account."""
     found = await _templates([key[0] for key in keys])
+    external_id_gateways = await gateways_needing_external_id()
     signature_ids = [key[2] for key in keys if key[2] is not None]
     signatures = {s.id: s for s in await Signature.filter(id__in=signature_ids, account_id=account_id)}
     associations = await _associations(ApplicationTemplate, "template_id", found)
@@ -210,6 +214,7 @@ async def judge_templates(account_id: int, keys: Sequence[TemplateKey]) -> dict[
             associated=(template.id, application.id) in associations,
             signature=signatures.get(signature_id) if signature_id is not None else None,
             signature_of_template=template.signature,
+            external_id_gateways=external_id_gateways,
             any_signature=application_id is None,
         )
         judged[key] = JudgedTemplate(template, tuple(blockers))

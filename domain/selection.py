@@ -7,9 +7,11 @@ Source: "What a task needs" in the guide.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from domain.errors import Blocker, BlockerCode, NotFound, NotSelectable, Refused
+from domain.gateway_needs import gateways_needing_external_id
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
 from domain.states import Region, ReviewStatus, SmsType
 
@@ -79,11 +81,13 @@ def template_blockers(
     associated: bool,
     signature: Signature | None,
     signature_of_template: Signature | None,
+    external_id_gateways: Collection[str],
     any_signature: bool = False,
 ) -> list[Blocker]:
     """Every reason why this template can't be chosen for a task of this application and signature.
 
-    With `any_signature` the signature is not chosen yet, and whether it fits is left open.
+    `external_id_gateways` are those for which it needs an externalId. With `any_signature` the signature is
+    not chosen yet, and whether it fits is left open.
     """
     blockers = [*_review_blockers("template", template)]
     if not template.active:
@@ -100,6 +104,15 @@ def template_blockers(
                 BlockerCode.HAS_VARIABLES,
                 f"The template {template.name} has variables: {', '.join(names)}.",
                 "Choose or create a template without variables: a group task sends everyone the same text.",
+            )
+        )
+    if application.gateway in external_id_gateways and not template.external_id:
+        blockers.append(
+            Blocker(
+                BlockerCode.NO_EXTERNAL_ID,
+                f"The template {template.name} has no externalId, and the gateway {application.gateway} "
+                "sends only templates of its own platform.",
+                "Create it anew with the platform's template id as its externalId.",
             )
         )
     if not associated:
@@ -243,6 +256,7 @@ async def choose(account_id: int, application_id: int, signature_id: int | None,
                 associated=template_associated,
                 signature=signature,
                 signature_of_template=template.signature,
+                external_id_gateways=await gateways_needing_external_id(),
                 any_signature=signature is None,
             )
         ),

@@ -6,7 +6,6 @@ Each loop is run again when it fails: the database or Redis may be away for a wh
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID, uuid4
@@ -14,12 +13,12 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from domain import db, sweep
+from domain import db, gateway_needs, sweep
 from domain.bus import Bus, open_bus
 from domain.callback_urls import callback_url
 from domain.ports import Clock, Gateway
 from domain.settings import PREFIX, Settings, SettingsError
-from domain.startup import service
+from domain.startup import CUT_SHORT, StopSignal, service, stoppable
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
 from workers.gateways import open_gateway
@@ -33,9 +32,15 @@ START_EVERY = 1.0
 """Seconds between two looks for due tasks."""
 RECOVER_EVERY = 5.0
 TIDY_EVERY = 60.0
+NOTE_EVERY = 60.0
+"""Seconds between two notes of what the gateways need: one with other settings may have noted meanwhile."""
 RESTART_AFTER = 1.0
 """Seconds after which a failed loop is run again."""
 ANY_CHANGE = 60.0
+KEPT_TO_SETTLE = 5.0
+"""Seconds of the time to stop in that are not spent on waiting for answers, but for what comes then."""
+CLOSE_WITHIN = 1.0
+"""Seconds a gateway gets for its last receipts; it is unbound after that."""
 
 
 class WorkerProcess:
@@ -49,6 +54,7 @@ class WorkerProcess:
         self._clock: Clock = SystemClock()
         self._announcer = Announcer(bus, self._clock)
         self._identity = uuid4()
+        self._stopping = asyncio.Event()
         self._gateways = [_gateway(name, settings, self._identity) for name in settings.gateways]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
         self._sinks = {
@@ -70,8 +76,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Finish what is under way and return from `run`."""
-        for dispatcher in self._dispatchers:
-            dispatcher.stop()
+        self._stopping.set()
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -87,22 +92,41 @@ class WorkerProcess:
                 ),
                 ("tidy", lambda: self._every(TIDY_EVERY, sweep.tidy)),
                 ("bell", self._answer_bell),
+                ("needs", lambda: self._every(NOTE_EVERY, self._note_needs)),
                 *((f"receipts {name}", sink.run) for name, sink in self._sinks.items()),
             )
         ]
-        for gateway in self._gateways:
-            await gateway.start(self._sinks[gateway.name].take)
-        log.info("worker_ready", gateways=[gateway.name for gateway in self._gateways])
         try:
-            await asyncio.gather(*(dispatcher.run() for dispatcher in self._dispatchers))
-        finally:
-            await asyncio.gather(*(gateway.close() for gateway in self._gateways))
+            await self._dispatch_until_stopped()
             for sink in self._sinks.values():
                 await sink.apply()
             await self._announcer.announce()
+        finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _dispatch_until_stopped(self) -> None:
+        """Send until `stop`, then settle everything.
+
+        What a gateway has not answered in time is in doubt once that is closed, and is settled as such, here
+        and now rather than by whoever finds the lapsed lease.
+        """
+        async with asyncio.TaskGroup() as group:
+            try:
+                for gateway in self._gateways:
+                    await gateway.start(self._sinks[gateway.name].take)
+                log.info("worker_ready", gateways=[gateway.name for gateway in self._gateways])
+                sending = [group.create_task(dispatcher.run()) for dispatcher in self._dispatchers]
+                await self._stopping.wait()
+                for dispatcher in self._dispatchers:
+                    dispatcher.stop()
+                limit = self._settings.shutdown_seconds
+                _, waiting = await asyncio.wait(sending, timeout=max(limit - KEPT_TO_SETTLE, limit / 2))
+                if waiting:
+                    log.warning("answers_not_awaited", gateways=len(waiting))
+            finally:
+                await asyncio.gather(*(gateway.close(CLOSE_WITHIN) for gateway in self._gateways))
 
     async def _kept_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         said = ""
@@ -123,6 +147,9 @@ class WorkerProcess:
             await work()
             await self._clock.sleep(seconds)
 
+    async def _note_needs(self) -> None:
+        await gateway_needs.note(self._settings.gateways, self._settings.external_id_gateways())
+
     async def _answer_bell(self) -> None:
         with self._bus.listen() as listener:
             while True:
@@ -140,24 +167,30 @@ def _gateway(name: str, settings: Settings, worker: UUID) -> Gateway:
 
 
 async def work(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; returns the process's exit code."""
-    async with (
-        service(settings) as urls,
-        db.connected(urls.database_url),
-        open_bus(urls.redis_url) as bus,
-    ):
-        process = WorkerProcess(settings, bus, urls.redis_url)
-        running = asyncio.create_task(process.run())
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        stopped = asyncio.create_task(stopping.wait())
-        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-        process.stop()
-        try:
-            async with asyncio.timeout(settings.shutdown_seconds):
-                await running
-        except TimeoutError:
-            log.warning("stopped_in_the_middle", seconds=settings.shutdown_seconds)
-        return 0
+    """Run a worker until SIGTERM or SIGINT; returns the process's exit code: 0 if nothing was left behind."""
+
+    async def main(stop: StopSignal) -> int:
+        async with (
+            service(settings) as urls,
+            db.connected(urls.database_url),
+            open_bus(urls.redis_url) as bus,
+        ):
+            process = WorkerProcess(settings, bus, urls.redis_url)
+            stop.ready()
+            return await _work_until_asked(process, settings, stop)
+
+    return await stoppable(main)
+
+
+async def _work_until_asked(process: WorkerProcess, settings: Settings, stop: StopSignal) -> int:
+    running = asyncio.create_task(process.run())
+    asked = asyncio.create_task(stop.asked.wait())
+    await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+    process.stop()
+    try:
+        async with asyncio.timeout(settings.shutdown_seconds):
+            await running
+    except TimeoutError:
+        log.warning("stopped_in_the_middle", seconds=settings.shutdown_seconds)
+        return CUT_SHORT
+    return 0

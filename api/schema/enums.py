@@ -122,6 +122,9 @@ _explain(
         BlockerCode.SIGNATURE_REQUIRED: "A mainland application needs a signature.",
         BlockerCode.SIGNATURE_NOT_ALLOWED: "An international application takes no signature.",
         BlockerCode.APPLICATION_SUSPENDED: "The application is suspended.",
+        BlockerCode.NO_EXTERNAL_ID: (
+            "The application's gateway sends only templates of its own platform, and this one names none."
+        ),
     },
 )
 _explain(
