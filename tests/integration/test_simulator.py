@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from domain.ports import Handover, Inbound, Outcome, Receipt, ReceiptState, SegmentHandover, Submission
+from domain.ports import (
+    Handover,
+    Inbound,
+    Outcome,
+    Receipt,
+    ReceiptState,
+    Reply,
+    SegmentHandover,
+    Submission,
+)
 from domain.segments import segment
 from domain.states import Region
 from workers.gateways import open_gateway
@@ -18,6 +27,7 @@ LONG = segment("x" * 400, Region.INTERNATIONAL)
 class Inbox:
     def __init__(self, failures: int = 0) -> None:
         self.receipts: list[Receipt] = []
+        self.replies: list[Reply] = []
         self.failures = failures
         self.calls = 0
 
@@ -27,6 +37,7 @@ class Inbox:
             self.failures -= 1
             raise ConnectionError("the database is away")
         self.receipts.extend(said for said in inbound if isinstance(said, Receipt))
+        self.replies.extend(said for said in inbound if isinstance(said, Reply))
 
 
 def message(ending: str) -> Submission:
@@ -96,6 +107,53 @@ async def test_endings_decide_as_at_the_message_centre() -> None:
         ("9901", "DELIVRD", "000"),
         ("9902", "DELIVRD", "000"),
     ]
+
+
+async def test_endings_of_long_messages() -> None:
+    inbox = Inbox()
+    gateway = open_gateway("default", "simulator://?delay=0&receipt_delay=0")
+    await gateway.start(inbox)
+    partly, refused, once = [
+        await gateway.submit(Submission(LONG, f"+861380013{ending}", "10690"))
+        for ending in ("0023", "0024", "0025")
+    ]
+    await gateway.close()
+
+    assert (partly.outcome, refused.outcome, once.outcome) == (
+        Outcome.ACCEPTED,
+        Outcome.REFUSED,
+        Outcome.ACCEPTED,
+    )
+    assert [each.error_code for each in refused.segments] == [None, None, "0x00000045"]
+    statuses = {each.gateway_message_id: each.status for each in inbox.receipts}
+    assert statuses == {
+        **{each.gateway_message_id: "DELIVRD" for each in partly.segments[:2]},
+        partly.segments[2].gateway_message_id: "UNDELIV",
+        **{each.gateway_message_id: "DELIVRD" for each in refused.segments[:2]},
+        once.segments[2].gateway_message_id: "DELIVRD",
+    }
+    assert [each.whole_message for each in inbox.receipts].count(True) == 1
+
+
+async def test_endings_that_reply_or_take_their_time() -> None:
+    inbox = Inbox()
+    gateway = open_gateway("default", "simulator://?delay=0&receipt_delay=0")
+    await gateway.start(inbox)
+    slow, late = gateway.submit(message("0019")), gateway.submit(message("0016"))
+    early, stop = gateway.submit(message("0020")), gateway.submit(message("0021"))
+    async with asyncio.timeout(5):
+        await asyncio.gather(late, early, stop)
+        while not inbox.replies:  # noqa: ASYNC110 - the sink is what is watched
+            await asyncio.sleep(0.01)
+    assert not slow.done()
+    assert [each.number[-4:] for each in inbox.receipts] == ["0020", "0021"]
+    assert [(each.number, each.destination, each.text) for each in inbox.replies] == [
+        ("+8613800130021", "10690", "STOP")
+    ]
+    await gateway.close()
+
+    assert (await slow).outcome is Outcome.ACCEPTED
+    assert {each.number[-4:] for each in inbox.receipts} == {"0016", "0019", "0020", "0021"}
 
 
 async def test_receipts_survive_a_sink_that_fails() -> None:

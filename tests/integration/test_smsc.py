@@ -3,66 +3,15 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.integration.esme import connected, submit
 from tests.integration.message_centre import simulated_centre, until
 from workers.smpp import pdu
-from workers.smpp.pdu import Address, Bind, Command, Frame, ShortMessage, Splitter, Status
+from workers.smpp.pdu import Bind, Command, Frame, ShortMessage, Status
 from workers.smsc.endings import ENDINGS
-
-
-class Esme:
-    """A client that writes octets and keeps what comes back."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.received: list[Frame] = []
-        self.gone = asyncio.Event()
-        self._writer = writer
-
-    def write(self, *pdus: bytes) -> None:
-        self._writer.write(b"".join(pdus))
-
-    async def answer(self, sequence: int) -> Frame:
-        await until(lambda: any(frame.sequence_number == sequence for frame in self.received))
-        return next(frame for frame in self.received if frame.sequence_number == sequence)
-
-    async def bind(self, command_id: int = Command.BIND_TRANSCEIVER, system_id: str = "groupsms") -> None:
-        self.write(pdu.encode(command_id, 0, 1, Bind(system_id, "secret").encode()))
-        assert (await self.answer(1)).command_status == Status.ESME_ROK
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Esme]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    esme = Esme(writer)
-
-    async def read() -> None:
-        splitter = Splitter()
-        try:
-            while data := await reader.read(65536):
-                esme.received.extend(splitter.feed(data))
-        except ConnectionError:
-            return
-        finally:
-            esme.gone.set()
-
-    reading = asyncio.create_task(read())
-    try:
-        yield esme
-    finally:
-        writer.close()
-        await reading
-
-
-def submit(sequence: int, number: str = "8613800131234", *, receipt: int = 1) -> bytes:
-    message = ShortMessage(
-        Address(3, 0, "10690"), Address(1, 1, number), b"Hello", registered_delivery=receipt
-    )
-    return pdu.encode(Command.SUBMIT_SM, 0, sequence, message.encode())
 
 
 def test_the_help_tells_what_every_ending_does() -> None:

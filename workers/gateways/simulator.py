@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
-from domain.ports import Handover, InboundSink, Outcome, Receipt, SegmentHandover, Submission
+from domain.ports import Handover, Inbound, InboundSink, Outcome, Receipt, Reply, SegmentHandover, Submission
 from workers.gateways import urls
 from workers.smpp.receipt_text import state_of
 from workers.smsc.delay_line import DelayLine
@@ -28,7 +30,8 @@ PARAMETERS: Final = {
     "receipt_delay": urls.number(0, 3600),
 }
 
-_Answer = tuple[asyncio.Future[Handover], Handover, list[Receipt]]
+T = TypeVar("T")
+_Answer = tuple[asyncio.Future[Handover], Handover, Ending, list[Inbound]]
 
 
 class SimulatorGateway:
@@ -49,11 +52,11 @@ class SimulatorGateway:
         self._receipt_delay = receipt_delay
         self._ids = secrets.token_hex(4)
         self._count = 0
-        self._waiting: deque[Receipt] = deque()
+        self._waiting: deque[Inbound] = deque()
         self._arrived = asyncio.Event()
         self._sink: InboundSink | None = None
-        self._answers: DelayLine[_Answer] | None = None
-        self._receipts: DelayLine[Receipt] | None = None
+        self._answers: dict[float, DelayLine[_Answer]] = {}
+        self._receipts: dict[float, DelayLine[Inbound]] = {}
         self._feeder: asyncio.Task[None] | None = None
 
     @classmethod
@@ -66,8 +69,6 @@ class SimulatorGateway:
     async def start(self, inbound: InboundSink) -> None:
         """Begin; receipts go to `inbound` in batches."""
         self._sink = inbound
-        self._answers = DelayLine(self._delay, self._answer)
-        self._receipts = DelayLine(self._receipt_delay, self._queue)
         self._feeder = asyncio.create_task(self._feed(), name=f"receipts {self.name}")
 
     async def ready(self) -> None:
@@ -76,25 +77,31 @@ class SimulatorGateway:
     def submit(self, submission: Submission) -> asyncio.Future[Handover]:
         """Take one message. The future ends in its `Handover` after the delay."""
         future: asyncio.Future[Handover] = asyncio.get_running_loop().create_future()
-        if self._answers is None:
+        if self._feeder is None:
             unknown = (SegmentHandover(None),) * len(submission.content.segments)
             future.set_result(Handover(Outcome.NOT_HANDED_OVER, unknown))
             return future
         ending = ending_of(submission.number)
         ids = [self._next_id() for _ in submission.content.segments]
-        receipts = [] if ending.status else _receipts(submission.number, ids, ending)
-        self._answers.put((future, _handover(ids, ending), receipts))
+        handover, inbound = _handover(ids, ending), _inbound(submission, ids, ending)
+        if ending.receipt_first:
+            self._queue(inbound)
+            inbound = []
+        line = _line(self._answers, self._delay + ending.response_delay, self._answer)
+        line.put((future, handover, ending, inbound))
         return future
 
     async def close(self, within: float = 5.0) -> None:  # noqa: ARG002 - nothing is waited for
         """Answer what was submitted, and give the sink the receipts that are still to come, without delay."""
-        if self._answers is None or self._receipts is None or self._feeder is None:
+        if self._feeder is None:
             return
-        self._answer(self._answers.take_all())
-        self._queue(self._receipts.take_all())
-        self._answers = None
-        self._feeder.cancel()
-        await asyncio.gather(self._feeder, return_exceptions=True)
+        feeder, self._feeder = self._feeder, None
+        for answers in self._answers.values():
+            self._answer(answers.take_all())
+        for receipts in self._receipts.values():
+            self._queue(receipts.take_all())
+        feeder.cancel()
+        await asyncio.gather(feeder, return_exceptions=True)
         while self._waiting and await self._pass_on():
             pass
 
@@ -103,14 +110,14 @@ class SimulatorGateway:
         return f"{self._ids}{self._count:08x}"
 
     def _answer(self, answers: list[_Answer]) -> None:
-        for future, handover, receipts in answers:
+        for future, handover, ending, inbound in answers:
             if not future.done():
                 future.set_result(handover)
-            for receipt in receipts:
-                if self._receipts is not None:
-                    self._receipts.put(receipt)
+            line = _line(self._receipts, self._receipt_delay + ending.receipt_delay, self._queue)
+            for said in inbound:
+                line.put(said)
 
-    def _queue(self, receipts: list[Receipt]) -> None:
+    def _queue(self, receipts: list[Inbound]) -> None:
         self._waiting.extend(receipts)
         self._arrived.set()
 
@@ -126,7 +133,7 @@ class SimulatorGateway:
         batch = [self._waiting[at] for at in range(min(BATCH, len(self._waiting)))]
         try:
             if self._sink is not None:
-                await self._sink([_received(receipt, now) for receipt in batch])
+                await self._sink([replace(said, received_at=now) for said in batch])
         except Exception:
             log.exception("receipts_not_stored", gateway=self.name, receipts=len(batch))
             return False
@@ -137,26 +144,40 @@ class SimulatorGateway:
         return True
 
 
+def _line(lines: dict[float, DelayLine[T]], delay: float, handle: Callable[[list[T]], None]) -> DelayLine[T]:
+    """The line for what comes so much later."""
+    return lines.get(delay) or lines.setdefault(delay, DelayLine(delay, handle))
+
+
 def _handover(ids: list[str], ending: Ending) -> Handover:
-    if ending.status:
-        refused = SegmentHandover(None, f"0x{ending.status:08X}")
-        return Handover(Outcome.REFUSED, (refused,) * len(ids))
     if not ending.answered:
         return Handover(Outcome.IN_DOUBT, (SegmentHandover(None),) * len(ids))
-    return Handover(Outcome.ACCEPTED, tuple(SegmentHandover(message_id) for message_id in ids))
-
-
-def _receipts(number: str, ids: list[str], ending: Ending) -> list[Receipt]:
-    """The receipts to come; the moment they are received is not known yet."""
-    not_yet = datetime.min.replace(tzinfo=UTC)
-    return [
-        Receipt(message_id, number, state_of(stat), stat, ending.err, not_yet)
-        for stat in ending.stats
-        for message_id in ids
-    ]
-
-
-def _received(receipt: Receipt, now: datetime) -> Receipt:
-    return Receipt(
-        receipt.gateway_message_id, receipt.number, receipt.state, receipt.status, receipt.error_code, now
+    segments = tuple(
+        SegmentHandover(None, f"0x{status:08X}") if status else SegmentHandover(message_id)
+        for message_id, status in zip(ids, _statuses(ids, ending), strict=True)
     )
+    refused = any(segment.error_code for segment in segments)
+    return Handover(Outcome.REFUSED if refused else Outcome.ACCEPTED, segments)
+
+
+def _statuses(ids: list[str], ending: Ending) -> list[int]:
+    return [ending.status_of(last_of_several=_is_last(at, ids)) for at in range(len(ids))]
+
+
+def _inbound(submission: Submission, ids: list[str], ending: Ending) -> list[Inbound]:
+    """The receipts to come, and then the reply; the moment they are received is not known yet."""
+    not_yet = datetime.min.replace(tzinfo=UTC)
+    accepted = [at for at, status in enumerate(_statuses(ids, ending)) if not status]
+    once = ending.once and len(ids) > 1
+    said: list[Inbound] = [
+        Receipt(ids[at], submission.number, state_of(stat), stat, ending.err, not_yet, whole_message=once)
+        for at in ([len(ids) - 1] if once else accepted)
+        for stat in ending.stats_of(last_of_several=_is_last(at, ids))
+    ]
+    if ending.reply:
+        said.append(Reply(submission.number, submission.sender, ending.reply, not_yet))
+    return said
+
+
+def _is_last(at: int, ids: list[str]) -> bool:
+    return at == len(ids) - 1 > 0
