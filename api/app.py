@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from api import downloads
 from api.body_limit import BodyLimit
+from api.callbacks import Callbacks
 from api.context import Services, context_factory, on_connect
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
@@ -108,10 +109,15 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
     services = Services(settings, LinkSigner(settings.signing_key()), intake)
+    callbacks = Callbacks(settings.signing_key(), settings.opt_out_words)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with db.connected(database_url), open_bus(redis_url) as services.opened_bus:
+        async with (
+            db.connected(database_url),
+            open_bus(redis_url) as services.opened_bus,
+            callbacks.working(services.bus),
+        ):
             yield
 
     return create_app(
@@ -119,7 +125,7 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         context_factory(services),
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
         on_connect=on_connect,
-        routes=downloads.routes(services.signer),
+        routes=[*downloads.routes(services.signer), *callbacks.routes()],
         lifespan=lifespan,
         cors_origins=settings.cors_origins,
         graphiql=settings.graphiql,

@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl
 from domain.ports import Inbound, Receipt, ReceiptState, Reply
 
 LONGEST_ID: Final = 50
+LONGEST_ECHOED: Final = 100
+"""Characters of a sender, so that `extend` keeps to its 128."""
 LONGEST_STATUS: Final = 32
 """The platform's are up to 7 characters long."""
 LONGEST_REPLY: Final = 2000
@@ -36,12 +38,18 @@ class NotAReportError(ValueError):
     """The body is nothing that the platform sends. The text tells what is wrong, and quotes nothing."""
 
 
+def echo(sender: str, submitted_at: datetime) -> str:
+    """What to send as `extend`, for reports to bring back: who sent it and when.
+
+    Only a report that brings it back tells the number, too ("Status Report Receiving API", `to`).
+    """
+    return f"{sender[:LONGEST_ECHOED]}@{int(submitted_at.timestamp())}"
+
+
 def read_form(body: bytes, now: datetime) -> list[Inbound]:
     """The report or reply of a form. Raises `NotAReportError`."""
     try:
-        pairs = parse_qsl(
-            body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS
-        )
+        pairs = parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise NotAReportError("not a form") from error
     fields = dict(pairs)
@@ -78,6 +86,7 @@ def _texts(report: object) -> dict[str, str]:
 def _receipt(fields: Mapping[str, str], now: datetime) -> Receipt:
     message_id = _required(fields, "smsMsgId", LONGEST_ID)
     status = _required(fields, "status", LONGEST_STATUS).upper()
+    sender, submitted_at = _echoed(fields.get("extend", ""), now)
     total, sequence = _count(fields.get("total")), _count(fields.get("sequence"))
     return Receipt(
         gateway_message_id=message_id,
@@ -86,9 +95,23 @@ def _receipt(fields: Mapping[str, str], now: datetime) -> Receipt:
         status=status,
         error_code=None,
         received_at=_moment(fields.get("updateTime"), now),
+        submitted_at=submitted_at,
+        sender=sender,
+        same_id=True,
         # Of a message that was not split, whatever we had expected, the one report settles everything.
         segment=sequence if total > 1 and 1 <= sequence <= total else None,
     )
+
+
+def _echoed(extend: str, now: datetime) -> tuple[str | None, datetime | None]:
+    """What `echo` made it of; nothing of anything else."""
+    sender, at, seconds = extend.rpartition("@")
+    if not (at and seconds.isascii() and seconds.isdigit() and len(seconds) <= 11):
+        return None, None
+    submitted_at = datetime.fromtimestamp(int(seconds), UTC)
+    if not now - _OLDEST <= submitted_at <= now + _FASTEST_CLOCK:
+        return None, None
+    return sender or None, submitted_at
 
 
 def _reply(fields: Mapping[str, str], now: datetime) -> Reply:

@@ -82,13 +82,15 @@ async def test_one_request_carries_what_the_documents_ask_for(platform: HuaweiPl
         handovers = await handed(gateway, *map(message, numbers))
 
     (posted,) = platform.posted
+    sender, _, seconds = posted.form.pop("extend").partition("@")
+    assert sender == "10690001"
+    assert time.time() - 20 < int(seconds) <= time.time()
     assert posted.form == {
         "from": "10690001",
         "to": ",".join(numbers),
         "templateId": TEMPLATE,
         "signature": "测试公司",
         "statusCallback": CALLBACK,
-        "extend": "groupsms",
     }
     assert [handover.outcome for handover in handovers] == [Outcome.ACCEPTED] * 3
     assert [handover.segments for handover in handovers] == [

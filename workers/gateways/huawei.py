@@ -281,12 +281,12 @@ class HuaweiGateway:
                 request.sent = True
 
         segments = {flight.submission.number: request.kind.segments for flight in request.flights}
-        who = self._account
-        headers = api.headers(who.app_key, who.app_secret, secrets.token_hex(16), datetime.now(UTC))
+        who, now = self._account, datetime.now(UTC)
+        headers = api.headers(who.app_key, who.app_secret, secrets.token_hex(16), now)
         async with self._client.stream(
             "POST",
             api.PATH,
-            content=api.form(request.kind, segments, self._callback),
+            content=api.form(request.kind, segments, self._callback, now),
             headers={**headers, "Content-Type": "application/x-www-form-urlencoded"},
             extensions={"trace": trace},
         ) as response:

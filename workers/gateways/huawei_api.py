@@ -16,14 +16,12 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
+from domain import huawei_reports
 from domain.ports import Handover, Outcome, SegmentHandover
 
 PATH: Final = "/sms/batchSendSms/v1"
 MOST_NUMBERS: Final = 500
 """In one request; with more, none is sent. (Until 2020 the documents said 1000.)"""
-ECHO: Final = "groupsms"
-"""Sent as `extend`: only a status report that echoes it tells the number, too."""
-
 ACCEPTED: Final = "000000"
 BUSY: Final = frozenset({"E200015"})
 """Certainly not taken, and it passes: too much is waiting at the platform."""
@@ -96,7 +94,7 @@ def headers(app_key: str, app_secret: str, nonce: str, now: datetime) -> dict[st
     }
 
 
-def form(kind: Kind, numbers: Iterable[str], callback: str | None) -> bytes:
+def form(kind: Kind, numbers: Iterable[str], callback: str | None, now: datetime) -> bytes:
     """The body of a request, application/x-www-form-urlencoded.
 
     `templateParas` is left out: a group task's template has no variables.
@@ -105,7 +103,7 @@ def form(kind: Kind, numbers: Iterable[str], callback: str | None) -> bytes:
         "from": kind.sender,
         "to": ",".join(numbers),
         "templateId": kind.template_id,
-        "extend": ECHO,
+        "extend": huawei_reports.echo(kind.sender, now),
     }
     if kind.signature is not None:
         fields["signature"] = kind.signature
