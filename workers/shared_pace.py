@@ -27,8 +27,8 @@ DRIFT: Final = 0.0005
 """Seconds a second by which two clocks may drift apart: what adjusting by NTP may do."""
 STEP: Final = 0.020
 """Seconds of disagreement beyond which the database's clock was set, not adjusted."""
-LONGEST_BLOCK: Final = 0.2
-"""Seconds of the rate that are reserved at once."""
+LONGEST_BLOCK: Final = 0.1
+"""Seconds of the rate that are reserved at once; as much again is when the first of it is used."""
 SHORTEST_AHEAD: Final = 1.0
 LEAST_LEAD: Final = 0.002
 MOST_LEAD: Final = 0.1
@@ -36,7 +36,7 @@ MOST_LEAD: Final = 0.1
 AT_HAND: Final = 0.05
 """Seconds before its moment at which a submit may be brought here."""
 CROWDED: Final = 0.05
-"""Seconds to wait when too much is given away already."""
+"""Seconds to wait at least when too much is given away already."""
 RETRY: Final = 0.5
 """Seconds to wait after the database failed."""
 
@@ -111,11 +111,6 @@ class Block:
         self.passed += 1
         self.used += 1
 
-    @property
-    def well_used(self) -> bool:
-        """Whether most of what has passed was used."""
-        return self.used * 2 >= self.passed
-
 
 class SharedPace:
     """As `workers.pace.Pace`, for one of several processes. Moments are fetched by `run`."""
@@ -134,7 +129,7 @@ class SharedPace:
         self._size = self._largest
         self._lead = LEAST_LEAD
         self._share = 1.0
-        self._latest: Block | None = None
+        self._recent: deque[Block] = deque(maxlen=2)
         self._wanted = asyncio.Event()
 
     @property
@@ -159,7 +154,7 @@ class SharedPace:
             delay = max(0.0, block.next_at - now)
             if not delay:
                 block.use()
-        if sum(block.left for block in self._blocks) * 2 <= self._size:
+        if sum(block.left for block in self._blocks) < self._size:
             self._wanted.set()
         return delay
 
@@ -189,7 +184,7 @@ class SharedPace:
             reserved = await self._reserve(count * self._interval, self._horizon, lead)
             answered_at = self._clock.monotonic()
             if reserved is None:
-                await self._clock.sleep(CROWDED)
+                await self._clock.sleep(max(CROWDED, count * self._interval / 4))
             elif self._time.observe(asked_at, answered_at, reserved.now):
                 # What others hold by the former time is over only when this long has passed.
                 log.warning("database_clock_set")
@@ -200,23 +195,24 @@ class SharedPace:
         self._lead = min(MOST_LEAD, max(LEAST_LEAD, answered_at - asked_at, self._lead * 0.9))
         block = Block(self._time.local(reserved.first), self._interval, count)
         self._measure_share(block, asked_at)
-        self._size, self._latest = count, block
+        self._size = count
+        self._recent.append(block)
         return block
 
     def _next_count(self) -> int:
         """As many moments as are likely to be used: others may need the rest."""
         self._forfeit(self._clock.monotonic())
-        if self._latest is None or not self._latest.passed:
-            return self._size
-        if self._latest.well_used:
+        used = sum(block.used for block in self._recent)
+        if used * 2 >= sum(block.passed for block in self._recent):
             return min(self._largest, self._size * 2)
-        return max(1, self._latest.used * 2)
+        return max(1, used)
 
     def _measure_share(self, block: Block, asked_at: float) -> None:
         measured = 1.0
-        if self._latest is not None and block.first > asked_at + 2 * self._lead:
-            length = self._latest.count * self._interval
-            between = min(block.first - self._latest.first, block.first - asked_at + length)
+        if self._recent and block.first > asked_at + 2 * self._lead:
+            latest = self._recent[-1]
+            length = latest.count * self._interval
+            between = min(block.first - latest.first, block.first - asked_at + length)
             measured = min(1.0, length / between) if between > 0 else 1.0
         self._share = (self._share + measured) / 2
 
