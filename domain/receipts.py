@@ -31,6 +31,11 @@ AHEAD = timedelta(minutes=15)
 """How much earlier than its segment's record a receipt may come: an answer is waited for at most 10 minutes,
 and a lease runs on."""
 
+LONGEST_TEXT = 255
+"""Characters of an id, a state or a code that are kept: SMPP allows 64 for an id, an index page 2,700."""
+_NO_SEGMENT = 256
+"""Beyond any: what is no segment's number must match none."""
+
 _STATES = tuple(ReceiptState)
 """The inbox stores a state as its position here."""
 
@@ -73,15 +78,15 @@ def _row(receipt: Receipt) -> tuple[object, ...]:
         receipt.submitted_at,
         None if receipt.sender is None else _storable(receipt.sender),
         receipt.reference,
-        receipt.segment,
+        None if receipt.segment is None else min(max(receipt.segment, 0), _NO_SEGMENT),
         receipt.whole_message,
         receipt.same_id,
     )
 
 
 def _storable(text: str) -> str:
-    """The text without what PostgreSQL refuses: one odd octet must not keep a whole batch unacknowledged."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    """The text as PostgreSQL takes it: one that is odd or endless must not keep a batch unacknowledged."""
+    return text[:LONGEST_TEXT].replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _digits(number: str) -> int:
@@ -156,7 +161,8 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
         )
         tariffs = {task["id"]: tariff(task["region"], task["prices"]) for task in tasks}
         verdicts = [_verdict(row, row, tariffs[row["task_id"]]) for row in final if not row["whole_message"]]
-        for row, part in await _parts_of_whole(conn, [row for row in final if row["whole_message"]]):
+        whole = sorted((row for row in final if row["whole_message"]), key=lambda row: row["id"])
+        for row, part in await _parts_of_whole(conn, whole):
             verdicts.append(_verdict(row, part, tariffs[row["task_id"]]))
         changed = await conn.fetch(
             _APPLY,

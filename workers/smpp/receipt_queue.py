@@ -15,6 +15,7 @@ import structlog
 from domain.ports import Clock, Inbound, InboundSink
 from workers.smpp import pdu
 from workers.smpp.pdu import Frame, ShortMessage, Status
+from workers.smpp.receipt_options import AS_THEY_COME, ReceiptOptions
 from workers.smpp.receipt_text import UnusableReceipt, read_deliver_sm
 from workers.smpp.session import Session
 from workers.smpp.submit_options import Alphabet
@@ -31,11 +32,20 @@ SINK_PAUSE: Final = 1.0
 class ReceiptQueue:
     """Takes deliver_sm from any number of sessions and gives what they say to one sink, in batches."""
 
-    def __init__(self, name: str, sink: InboundSink, clock: Clock, zone: tzinfo, alphabet: Alphabet) -> None:
+    def __init__(
+        self,
+        name: str,
+        sink: InboundSink,
+        clock: Clock,
+        zone: tzinfo,
+        alphabet: Alphabet,
+        options: ReceiptOptions = AS_THEY_COME,
+    ) -> None:
         self._sink = sink
         self._clock = clock
         self._zone = zone
         self._alphabet = alphabet
+        self._options = options
         self._waiting: deque[tuple[Session, int, Inbound]] = deque()
         self._arrived = asyncio.Event()
         self._passing_on = asyncio.Lock()
@@ -46,7 +56,7 @@ class ReceiptQueue:
         sequence = frame.sequence_number
         try:
             message = ShortMessage.decode(frame.body)
-            said = read_deliver_sm(message, datetime.now(UTC), self._zone, self._alphabet)
+            said = read_deliver_sm(message, datetime.now(UTC), self._zone, self._alphabet, self._options)
         except (pdu.BadBody, UnusableReceipt) as error:
             self._log.warning("smpp_deliver_sm_unusable", reason=str(error))
             session.acknowledge(

@@ -2,7 +2,8 @@
 
 A receipt's facts are taken from the optional parameters first (SMPP 3.4, 5.3.2.12, 5.3.2.35, 5.3.2.31), then
 from the text of Appendix B: `id:… sub:… dlvrd:… submit date:… done date:… stat:… err:… text:…`. Centres vary
-the order and the case of those fields, leave some out, and write dates with or without seconds.
+the order and the case of those fields, leave some out, and write dates with or without seconds. The text is
+ASCII, in whatever coding it travels.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from domain.ports import Receipt, ReceiptState, Reply
 from workers.smpp import pdu
 from workers.smpp.pdu import ShortMessage, Tag
+from workers.smpp.receipt_options import AS_THEY_COME, ReceiptOptions
 from workers.smpp.reply_text import reply_text
 from workers.smpp.submit_options import Alphabet
 
@@ -32,14 +34,19 @@ MESSAGE_STATES: Final = {
 }
 """message_state (SMPP 3.4, 5.2.28; 0 and 9 from SMPP 5.0), named as in the text form."""
 
-NOT_FINAL: Final = frozenset({"", "ENROUTE", "ACCEPTD", "UNKNOWN", "SCHEDULED", "BUFFERED", "ACCEPTED"})
-DELIVERED: Final = frozenset({"DELIVRD", "DELIVERED"})
+NOT_FINAL: Final = frozenset(
+    {
+        *("", "ENROUTE", "ACCEPTD", "ACCEPTED", "UNKNOWN", "SCHEDULED"),
+        *("BUFFERED", "PENDING", "QUEUED", "SUBMITTED"),
+    }
+)
+DELIVERED: Final = frozenset({"DELIVRD", "DELIVERED", "DELIVERD", "DELIVRED", "DELIVED", "DLVRD"})
 
-UCS2: Final = 8
-"""data_coding of UCS-2 (5.2.19)."""
-
+# Not right behind a colon: ID:0076 is a code of China Mobile's.
 _FIELD: Final = re.compile(
-    r"\b(?:(id)|(sub)|(dlvrd)|(submit)[ _]?date|(done)[ _]?date|(stat)(?:us)?|(err)(?:or)?|(text))\s*:",
+    r"(?<!:)\b(?:(?:(?:message|msg)[ _-]?)?(id)|(sub)|(dlvrd)"
+    r"|(submit)[ _-]?(?:date|time)|(done)[ _-]?(?:date|time)"
+    r"|(stat)(?:us|e)?|(err)(?:or)?(?:[ _-]?code)?|(text))\s*:",
     re.IGNORECASE,
 )
 _FIELD_NAMES: Final = ("id", "sub", "dlvrd", "submit", "done", "stat", "err", "text")
@@ -52,6 +59,8 @@ _DATE_FORMATS: Final = {
 """By their digits: the format, and how much time one such date spans."""
 _OLDEST_DONE: Final = timedelta(hours=72)
 """Status reports arrive up to 72 hours after the hand-over: an older done date is a wrong clock."""
+_OLDEST_SUBMIT: Final = timedelta(days=7)
+"""No receipt is matched with an older message."""
 _CLOCK_ERROR: Final = timedelta(minutes=5)
 
 
@@ -60,16 +69,19 @@ class UnusableReceipt(Exception):  # noqa: N818
 
 
 def read_deliver_sm(
-    message: ShortMessage, now: datetime, zone: tzinfo = UTC, alphabet: Alphabet = Alphabet.GSM7
+    message: ShortMessage,
+    now: datetime,
+    zone: tzinfo = UTC,
+    alphabet: Alphabet = Alphabet.GSM7,
+    options: ReceiptOptions = AS_THEY_COME,
 ) -> Receipt | Reply:
     """Tell a receipt from a reply and read it.
 
     `now` is the moment it was received; `zone` is the time zone the message centre writes its dates in, and
-    `alphabet` what it means by the default one.
+    `alphabet` what it means by the default one; `options` say what else its receipts have in common.
     Raises `UnusableReceipt`.
     """
-    text = _text(message)
-    fields = _fields(text)
+    fields = _fields(_text(message))
     if not _is_receipt(message, fields):
         said = reply_text(message, alphabet)
         return Reply(_number(message.source.digits), message.destination.digits, said, now)
@@ -78,12 +90,17 @@ def read_deliver_sm(
         raise UnusableReceipt("a delivery receipt without a message id")
     state, status = _state(message.tlv(Tag.MESSAGE_STATE), _first_word(fields.get("stat", "")))
     return Receipt(
-        gateway_message_id=message_id,
+        gateway_message_id=options.receipt_id(message_id),
         number=_number(message.source.digits),
         state=state,
         status=status,
-        error_code=_first_word(fields.get("err", "")) or _network_error(message.tlv(Tag.NETWORK_ERROR_CODE)),
+        error_code=_error_code(_first_word(fields.get("err", "")), message.tlv(Tag.NETWORK_ERROR_CODE)),
         received_at=_done_date(fields.get("done", ""), now, zone),
+        submitted_at=_submit_date(fields.get("submit", ""), now, zone),
+        sender=message.destination.digits.strip() or None,
+        reference=_reference(message.tlv(Tag.USER_MESSAGE_REFERENCE)),
+        whole_message=options.whole_message,
+        same_id=options.same_id,
     )
 
 
@@ -111,32 +128,38 @@ def _is_receipt(message: ShortMessage, fields: dict[str, str]) -> bool:
 
 
 def _text(message: ShortMessage) -> str:
-    octets = message.payload
-    if message.esm_class & pdu.UDH_INDICATOR and octets:
-        octets = octets[1 + octets[0] :]
-    if message.data_coding == UCS2:
-        return octets.decode("utf-16-be", errors="replace")
-    return octets.rstrip(b"\0").decode("latin-1")
+    """The octets but for the zeros, with which ASCII is the same in every coding, whatever is declared.
+
+    A header, or what of a quoted text is no ASCII, is rubbish between the fields.
+    """
+    return message.payload.replace(b"\0", b"").decode("latin-1")
 
 
 def _fields(text: str) -> dict[str, str]:
     """Find the fields.
 
-    The message's own words, quoted after `text:`, count only for fields found nowhere before.
+    What stands behind `text:` may be the message's own words: it counts only for fields found nowhere before,
+    and of several with one name the last does, for the words come first.
     """
     found: dict[str, str] = {}
+    quoted: dict[str, str] = {}
     name, start = "", 0
     for match in _FIELD.finditer(text):
-        if name:
-            found.setdefault(name, text[start : match.start()].strip())
+        _keep(found, quoted, name, text[start : match.start()])
         name, start = _FIELD_NAMES[(match.lastindex or 1) - 1], match.end()
-    if name:
-        found.setdefault(name, text[start:].strip())
-    return found
+    _keep(found, quoted, name, text[start:])
+    return quoted | found if quoted else found
+
+
+def _keep(found: dict[str, str], quoted: dict[str, str], name: str, value: str) -> None:
+    if "text" in found:
+        quoted[name] = value.strip()
+    elif name:
+        found.setdefault(name, value.strip())
 
 
 def _first_word(value: str) -> str:
-    return value.split(maxsplit=1)[0].rstrip(",;") if value else ""
+    return value.split(maxsplit=1)[0].strip("\"',;|") if value else ""
 
 
 def _c_octets(value: bytes | None) -> str:
@@ -149,14 +172,26 @@ def _state(message_state: bytes | None, stat: str) -> tuple[ReceiptState, str]:
     The text's word is kept beside it where it agrees, since vendors say more there.
     """
     named = MESSAGE_STATES.get(message_state[0], "") if message_state else ""
+    if len(stat) == 1 and stat.isdigit():
+        stat = MESSAGE_STATES[int(stat)]
     if named and (not stat or state_of(stat) is not state_of(named)):
         return state_of(named), named
     return state_of(stat), stat or "UNKNOWN"
 
 
-def _network_error(value: bytes | None) -> str | None:
-    """network_error_code: one octet of network type, two of code."""
-    return str(int.from_bytes(value[1:3], "big")) if value and len(value) == 3 else None
+def _error_code(err: str, network_error_code: bytes | None) -> str | None:
+    """What `err:` says, unless that is nothing but zeros and the parameter says more.
+
+    The parameter is one octet of network type and two of code.
+    """
+    if not err.strip("0") and network_error_code and len(network_error_code) == 3:
+        return str(int.from_bytes(network_error_code[1:], "big"))
+    return err or None
+
+
+def _reference(value: bytes | None) -> int | None:
+    """user_message_reference (5.3.2.17): two octets."""
+    return int.from_bytes(value, "big") if value and len(value) == 2 else None
 
 
 def _number(digits: str) -> str:
@@ -165,21 +200,38 @@ def _number(digits: str) -> str:
 
 
 def _done_date(value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The done date where it is sane: no later than now, no older than a receipt can be."""
-    done = _read_date(value, zone)
-    if done is None or not now - _OLDEST_DONE <= done <= now + _CLOCK_ERROR:
+    """The done date where it is sane: no later than now, no older than a receipt can be.
+
+    It is the end of what it spans, lest a message be delivered before it was sent.
+    """
+    date = _read_date(value, zone)
+    if date is None or not now - _OLDEST_DONE <= date.end <= now + _CLOCK_ERROR:
         return now
-    return min(done, now)
+    return min(date.end, now)
+
+
+def _submit_date(value: str, now: datetime, zone: tzinfo) -> datetime | None:
+    date = _read_date(value, zone)
+    if date is None or not now - _OLDEST_SUBMIT <= date.start <= now + _CLOCK_ERROR:
+        return None
+    return date.start
+
+
+class _Date(NamedTuple):
+    """The minute or second that a date spans."""
+
+    start: datetime
+    end: datetime
 
 
 @lru_cache(maxsize=1024)
-def _read_date(value: str, zone: tzinfo) -> datetime | None:
-    """The end of the minute or second that a date spans, lest a message be delivered before it was sent."""
+def _read_date(value: str, zone: tzinfo) -> _Date | None:
     digits = re.sub(r"\D", "", value)
     if len(digits) not in _DATE_FORMATS:
         return None
     date_format, span = _DATE_FORMATS[len(digits)]
     try:
-        return datetime.strptime(digits, date_format).replace(tzinfo=zone).astimezone(UTC) + span
+        start = datetime.strptime(digits, date_format).replace(tzinfo=zone).astimezone(UTC)
+        return _Date(start, start + span)
     except (ValueError, OverflowError):
         return None
