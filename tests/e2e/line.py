@@ -137,11 +137,7 @@ class Line:
 
     def times_reached(self) -> Counter[str]:
         """How often each number was sent a first segment."""
-        return Counter(
-            f"+{event['destination']}"
-            for event in self.submitted()
-            if not event["esm_class"] & 0x40 or bytes.fromhex(event["short_message"])[5] == 1
-        )
+        return Counter(f"+{event['destination']}" for event in self.submitted() if event["segment"] == 1)
 
 
 def lives(*children: Child) -> bool:
