@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import click
 import uvloop
@@ -14,6 +15,10 @@ from domain.settings import Settings
 
 
 async def _run(settings: Settings) -> int:
+    return await startup.stoppable(partial(_serve, settings))
+
+
+async def _serve(settings: Settings, stop: startup.StopSignal) -> int:
     # Before the engines: a port in use is found out at once.
     with listen(settings.host, settings.port) as bound:
         uploads = upload_directory(settings)
@@ -29,8 +34,9 @@ async def _run(settings: Settings) -> int:
                 name = "GraphiQL" if settings.graphiql else "GraphQL API"
                 click.echo(f"{name}: {settings.public_url}{GRAPHQL_PATH}")
 
-            await serve(app, bound, shutdown_seconds=settings.shutdown_seconds, announce=announce)
-    return 0
+            stop.ready()
+            ended = await serve(app, bound, shutdown_seconds=settings.shutdown_seconds, announce=announce)
+    return 0 if ended else startup.CUT_SHORT
 
 
 def main() -> None:

@@ -50,6 +50,8 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self.cut_short = False
+        """Whether requests were still under way when it ended."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -59,6 +61,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._announce()
 
+    async def _wait_tasks_to_complete(self) -> None:
+        self.cut_short = True  # and so it stays if time runs out
+        await super()._wait_tasks_to_complete()
+        self.cut_short = bool(self.server_state.tasks)
+
     def stop(self) -> None:
         """Stop as gracefully as time allows; called again, at once."""
         self.force_exit = self.should_exit
@@ -67,10 +74,11 @@ class _Server(uvicorn.Server):
 
 async def serve(
     app: ASGIApp, bound: socket.socket, *, shutdown_seconds: float, announce: Callable[[], None]
-) -> None:
+) -> bool:
     """Serve until SIGINT or SIGTERM, then let requests end for up to `shutdown_seconds`.
 
-    `announce` is called once requests are answered.
+    `announce` is called once requests are answered. Sockets are closed with 1012, upon which clients connect
+    again. Returns whether all requests came to their end.
     """
     # A subscriber is many small objects: collecting the young ones as often as by default stalls everybody.
     gc.set_threshold(50_000, 20, 100)
@@ -90,11 +98,8 @@ async def serve(
     )
     server = _Server(config, announce)
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # For good: a signal that comes once more at the very end is to change nothing.
         loop.add_signal_handler(number, server.stop)
-    try:
-        await server.serve(sockets=[bound])
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+    await server.serve(sockets=[bound])
+    return not server.cut_short

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -22,12 +23,57 @@ WRONG_SETTING = 2
 FAILED = 1
 """Exit code: the world is not as it should be: a port in use, a database that can't be reached."""
 
+CUT_SHORT = 3
+"""Exit code: asked to stop, the process could not end all it had begun in the time it has for that.
+
+A worker's messages under way become UNKNOWN, in doubt, when its leases run out; the API's requests under way
+were cut off, and their clients know no more than that.
+"""
+
 INTERRUPTED = 130
 """Exit code: Ctrl-C, as shells count it."""
 
 
 class StartupError(Exception):
     """The service can't start. The text is one line for whoever starts it."""
+
+
+class StopSignal:
+    """SIGTERM and SIGINT, heeded from the first moment of a process to its last.
+
+    Until it is `ready`, one of them cancels the task that made this object; later it sets `asked`, for the
+    process to end in good order. More of them change nothing: process managers send several without meaning
+    more, and nothing good comes of haste.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._starting = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask)
+
+    def ready(self) -> None:
+        """There is something to end in good order from now on."""
+        self._starting = None
+
+    def _ask(self) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            if self._starting is not None:
+                self._starting.cancel()
+
+
+async def stoppable(main: Callable[[StopSignal], Awaitable[int]]) -> int:
+    """Run a process that ends when asked; its exit code, which is 0 if it had not even started by then."""
+    stop = StopSignal()
+    try:
+        return await main(stop)
+    except asyncio.CancelledError:
+        if not stop.asked.is_set():
+            raise
+        structlog.get_logger().info("stopped_while_starting")
+        return 0
 
 
 class Urls(NamedTuple):
