@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from domain import db, sweep
+from domain import db, gateway_needs, sweep
 from domain.bus import Bus, open_bus
 from domain.callback_urls import callback_url
 from domain.ports import Clock, Gateway
@@ -32,6 +32,8 @@ START_EVERY = 1.0
 """Seconds between two looks for due tasks."""
 RECOVER_EVERY = 5.0
 TIDY_EVERY = 60.0
+NOTE_EVERY = 60.0
+"""Seconds between two notes of what the gateways need: one with other settings may have noted meanwhile."""
 RESTART_AFTER = 1.0
 """Seconds after which a failed loop is run again."""
 ANY_CHANGE = 60.0
@@ -90,6 +92,7 @@ class WorkerProcess:
                 ),
                 ("tidy", lambda: self._every(TIDY_EVERY, sweep.tidy)),
                 ("bell", self._answer_bell),
+                ("needs", lambda: self._every(NOTE_EVERY, self._note_needs)),
                 *((f"receipts {name}", sink.run) for name, sink in self._sinks.items()),
             )
         ]
@@ -143,6 +146,9 @@ class WorkerProcess:
         while True:
             await work()
             await self._clock.sleep(seconds)
+
+    async def _note_needs(self) -> None:
+        await gateway_needs.note(self._settings.gateways, self._settings.external_id_gateways())
 
     async def _answer_bell(self) -> None:
         with self._bus.listen() as listener:
