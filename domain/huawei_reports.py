@@ -154,4 +154,4 @@ def _moment(text: str | None, now: datetime) -> datetime:
         moment = datetime.strptime((text or "").strip(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return now
-    return moment if now - _OLDEST <= moment <= now + _FASTEST_CLOCK else now
+    return min(moment, now) if moment >= now - _OLDEST else now
