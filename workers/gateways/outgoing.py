@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -62,13 +62,17 @@ class Lane:
 class Outgoing:
     """The messages of one gateway that were submitted and have come to nothing yet."""
 
-    def __init__(self, binds: BindPool, pace: SubmitPace, clock: Clock) -> None:
+    def __init__(
+        self, binds: BindPool, pace: SubmitPace, clock: Clock, kept_id: Callable[[str], str]
+    ) -> None:
+        """`kept_id` makes of an id in the answer to a submit the one to be kept."""
         self.flights: dict[Flight, None] = {}
         self.throttle = Throttle()
         self.closing = False
         self._binds = binds
         self._pace = pace
         self._clock = clock
+        self._kept_id = kept_id
         self._lanes: dict[HeldBind, Lane] = {}
         self._unassigned: deque[Flight] = deque()
         self._changed = asyncio.Event()
@@ -240,7 +244,9 @@ class Outgoing:
                 flight.drop_waiting()
         elif said.command_status == Status.ESME_ROK:
             self.throttle.accepted(written_at, self._clock.monotonic())
-            flight.settle(index, Stage.ACCEPTED, SegmentHandover(pdu.c_string(said.body) or None))
+            flight.settle(
+                index, Stage.ACCEPTED, SegmentHandover(self._kept_id(pdu.c_string(said.body)) or None)
+            )
         elif said.command_status in TRY_AGAIN:
             self._throttled(lane, flight, index, said.command_status, written_at)
         else:

@@ -16,7 +16,7 @@ import structlog
 from domain import contracted_rate
 from domain.binds import LeasedBinds
 from domain.ports import Clock, Handover, InboundSink, Outcome, SegmentHandover, Submission
-from workers.gateways import submit_parameters, tls, urls
+from workers.gateways import receipt_parameters, submit_parameters, tls, urls
 from workers.gateways.flight import UNKNOWN_SEGMENT, Flight
 from workers.gateways.outgoing import Outgoing
 from workers.pace import Pace, SubmitPace
@@ -27,6 +27,7 @@ from workers.smpp.binds import AllBinds, BindEvents, BindPool, BindSlots, HeldBi
 from workers.smpp.clock import SystemClock
 from workers.smpp.keeper import BindMode, Endpoint
 from workers.smpp.pdu import Frame
+from workers.smpp.receipt_options import AS_THEY_COME, ReceiptOptions
 from workers.smpp.receipt_queue import ReceiptQueue, masked
 from workers.smpp.session import Session, SessionOptions
 from workers.smpp.submit_options import SubmitOptions
@@ -57,6 +58,7 @@ PARAMETERS: Final = {
     "time_zone": urls.time_zone,
     **tls.PARAMETERS,
     **submit_parameters.PARAMETERS,
+    **receipt_parameters.PARAMETERS,
 }
 
 
@@ -72,6 +74,7 @@ class SmppGateway:
         binds: int = 1,
         slots: BindSlots | None = None,
         submits: SubmitOptions | None = None,
+        receipts: ReceiptOptions = AS_THEY_COME,
         pace: SubmitPace | None = None,
         hold: float = DEFAULT_HOLD,
         time_zone: tzinfo = UTC,
@@ -88,6 +91,7 @@ class SmppGateway:
         self._pace = pace or Pace(None)
         submits = submits or SubmitOptions()
         self._alphabet = submits.alphabet
+        self._receipt_options = receipts
         self._encoder = SubmitEncoder(submits)
         self._unencodable: set[str] = set()
         """Reasons told of: the next million messages of the same text need no million lines."""
@@ -100,7 +104,7 @@ class SmppGateway:
             self._clock,
             BindEvents(self._deliver_sm, self._room_changed, self._binds_changed, self._vacate),
         )
-        self._outgoing = Outgoing(self._binds, self._pace, self._clock)
+        self._outgoing = Outgoing(self._binds, self._pace, self._clock, receipts.submit_id)
         self._receipts: ReceiptQueue | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._log = log.bind(gateway=name)
@@ -124,6 +128,7 @@ class SmppGateway:
         mode = given.pop("mode", BindMode.TRANSCEIVER)
         context = tls.take(url, given)
         submits = submit_parameters.take(given)
+        receipts = receipt_parameters.take(given)
         binds = given.pop("binds", 1)
         rate = given.pop("rate", None)
         hold = given.pop("hold", DEFAULT_HOLD)
@@ -139,6 +144,7 @@ class SmppGateway:
             binds=binds,
             slots=LeasedBinds(url.name, binds, worker) if worker is not None else None,
             submits=submits,
+            receipts=receipts,
             pace=pace,
             hold=hold,
             time_zone=time_zone,
@@ -162,7 +168,9 @@ class SmppGateway:
         context = self._binds.endpoint.ssl
         if context is not None and context.verify_mode is ssl.CERT_NONE:
             self._log.warning("smpp_certificate_not_verified", reason="verify=no: anybody may listen in")
-        self._receipts = ReceiptQueue(self.name, inbound, self._clock, self._time_zone, self._alphabet)
+        self._receipts = ReceiptQueue(
+            self.name, inbound, self._clock, self._time_zone, self._alphabet, self._receipt_options
+        )
         outgoing = self._outgoing
         self._tasks = [
             asyncio.create_task(self._kept_running(what, work), name=f"{what} {self.name}")
