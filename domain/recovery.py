@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from domain import db
+from datetime import timedelta
+
+from domain import binds, db, dispatch, idempotency
+
+LEASES = (
+    ("chunk", "state = 1", dispatch.LEASE),
+    ("bind_slot", "owner IS NOT NULL", binds.LEASE),
+    ("bind_worker", "TRUE", binds.LEASE),
+    ("idempotency_key", "answer IS NULL", idempotency.LEASE),
+)
+"""Tables with leases, when a row of theirs is leased, and for how long."""
+_CLEARLY = timedelta(seconds=5)
+
+
+async def shorten_leases() -> None:
+    """Let leases that end later than any lease given now end as one given now does.
+
+    Only where the database's clock was set back is there such a one. Of a dead holder it would last for as
+    long as the clock was set back. A living one loses nothing: it renews, and goes by the time since it last
+    did, so that it never takes its lease to end later than this.
+    """
+    for table, leased, length in LEASES:
+        await db.fetch(
+            f"""
+            UPDATE {table} SET lease_until = groupsms_now() + $1::interval
+            WHERE {leased} AND lease_until > groupsms_now() + $1::interval + $2::interval
+            """,
+            length,
+            _CLEARLY,
+        )
 
 
 async def recover_lapsed() -> list[int]:
