@@ -28,6 +28,11 @@ class Child:
     process: asyncio.subprocess.Process
     log: Path
 
+    def tell(self, what: str) -> None:
+        """Have a message centre do something now, such as `away=5` or `rate=50`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what}\n".encode())
+
     async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 20) -> int:
         """Send it a signal and wait for its end; its exit code."""
         if self.process.returncode is None:
@@ -73,13 +78,13 @@ class Line:
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", module, *arguments,
-                env=environment, stdout=asyncio.subprocess.PIPE, stderr=stderr,
+                env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=stderr,
             )  # fmt: skip
         child = Child(process, log)
         self.children.append(child)
         assert process.stdout is not None
         if until:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 async for line in process.stdout:
                     if line.decode().startswith(until):
                         return child, line.decode().removeprefix(until).strip()
@@ -92,6 +97,7 @@ class Line:
             "workers.smsc",
             "--port",
             "0",
+            "--commands",
             "--journal",
             str(self.journal_file),
             *options,

@@ -39,6 +39,11 @@ class SimulatedCentre:
         lines = self._journal.read_text().splitlines() if self._journal.exists() else []
         return [event for line in lines if (event := json.loads(line))["event"] == kind]
 
+    def tell(self, what: str) -> None:
+        """Have it do something now, such as `away=5` or `rate=50`; the step is in its journal then."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what}\n".encode())
+
     async def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
@@ -57,7 +62,8 @@ async def simulated_centre(tmp_path: Path, *flags: str, port: int = 0) -> AsyncI
     journal = tmp_path / "journal.jsonl"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "workers.smsc", "--port", str(port), "--journal", str(journal), *flags),
+        *("-m", "workers.smsc", "--port", str(port), "--journal", str(journal), "--commands", *flags),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=Path(__file__).parents[2],

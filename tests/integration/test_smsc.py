@@ -1,6 +1,11 @@
 """The simulated message centre as people start it: its command line, its binds, its receipts."""
 
 import asyncio
+import os
+import pty
+import re
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +16,10 @@ from tests.integration.esme import connected, submit
 from tests.integration.message_centre import simulated_centre, until
 from workers.smpp import pdu
 from workers.smpp.pdu import Bind, Command, Frame, ShortMessage, Status
+from workers.smsc.__main__ import main
 from workers.smsc.endings import ENDINGS
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_help_tells_what_every_ending_does() -> None:
@@ -20,12 +28,56 @@ def test_the_help_tells_what_every_ending_does() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     ).stdout
 
     for ending in ENDINGS.values():
         assert f"...{ending.digits}  {ending.meaning}" in said
     assert "listening on HOST:PORT" in said
+    assert said.startswith("Usage: groupsms smsc ")
+
+
+def test_the_readme_is_true() -> None:
+    """Its flags exist and are given right; the numbers it tells of are in the table."""
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## A message centre to try things against")[2].partition("\n## ")[0]
+    flags = re.findall(r"`(--[^`]+)`", section) + re.findall(
+        r"^groupsms smsc ([^&\n]+)", section, re.MULTILINE
+    )
+    assert len(flags) > 15
+    for given in flags:
+        arguments = shlex.split(given)
+        if arguments[0] not in ("--help", "--script", "--journal"):
+            assert main.make_context("smsc", arguments).params
+    rows = re.findall(r"^\| ([0-9, to]+) \|", section, re.MULTILINE)
+    told = {number for row in rows for number in re.findall("[0-9]{4}", row)} | {
+        f"{n:04d}" for n in range(2, 7)
+    }
+    assert told == set(ENDINGS)
+
+
+def test_the_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
+    controlling, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "workers.smsc", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            bind = Bind("groupsms", "secret").encode()
+            client.sendall(pdu.encode(Command.BIND_TRANSCEIVER, 0, 1, bind) + submit(10) + submit(11))
+            seen = b""
+            while b"submitted" not in seen:
+                seen += os.read(controlling, 4096)
+        process.terminate()
+    os.close(terminal)
+    os.close(controlling)
+
+    assert re.search(rb"submitted 2 \(\d+/s\)  accepted 2  receipts 2", seen)
 
 
 async def test_it_stops_at_once_with_binds_and_messages_about(tmp_path: Path) -> None:
@@ -47,7 +99,7 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
             sys.executable,
             *("-m", "workers.smsc", "--port", str(centre.port)),
             stderr=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
         _, said = await asyncio.wait_for(second.communicate(), 10)
 

@@ -200,6 +200,18 @@ async def test_a_script_changes_what_it_does(tmp_path: Path) -> None:
     assert statuses == [0, 0, Status.ESME_RTHROTTLED, Status.ESME_RTHROTTLED, 0]
 
 
+async def test_it_obeys_its_standard_input(tmp_path: Path) -> None:
+    async with simulated_centre(tmp_path) as centre, connected(centre.port) as esme:
+        await esme.bind()
+        centre.tell("refuse-every=1:0x410 receipt-copies=2\nnonsense\n\n\xff")
+        centre.tell("receipt-first=on")
+        await until(lambda: len(centre.events("step")) == 2)
+        esme.write(submit(10))
+        assert (await esme.answer(10)).command_status == 0x410
+        centre.tell("drop")
+        await asyncio.wait_for(esme.gone.wait(), 5)
+
+
 async def test_a_rate_set_on_the_way_holds(tmp_path: Path) -> None:
     async with (
         simulated_centre(tmp_path, "--step", "1submits rate=5") as centre,

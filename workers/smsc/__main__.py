@@ -19,7 +19,7 @@ from workers.smsc.endings import describe_endings
 from workers.smsc.journal import Journal
 from workers.smsc.options import OPTIONS, SectionedCommand, behaviour_of
 from workers.smsc.progress import show_progress
-from workers.smsc.steps import Step, read_script, read_step, schedule
+from workers.smsc.steps import Step, obey_standard_input, read_script, read_step, schedule
 
 INTRODUCTION = """A simulated message centre: a real SMPP 3.4 server that accepts messages and sends receipts.
 
@@ -120,6 +120,7 @@ async def _serve(
     *,
     host: str,
     port: int,
+    commands: bool,
     refuse_binds: float | None,
     first_id: int | None,
     **knobs: Any,
@@ -136,6 +137,8 @@ async def _serve(
     click.echo(f"listening on {address[0]}:{address[1]}")
     sys.stdout.flush()
     schedule(steps, centre)
+    if commands:
+        obey_standard_input(centre)
     showing = asyncio.create_task(show_progress(centre)) if sys.stderr.isatty() else None
     await stopped.wait()
     if showing is not None:

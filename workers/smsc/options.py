@@ -145,6 +145,11 @@ OPTIONS: Final = (
         help="Change the behaviour while it runs, see below; may be given more than once.",
     ),
     _listening(["--script"], type=PATH, help="File of steps, one a line; what follows a # is a remark."),
+    _listening(
+        ["--commands"],
+        is_flag=True,
+        help="Read steps without a moment from standard input, one a line, and take them at once.",
+    ),
     _bind(["--system-id"], help="The only system_id to let in; without it any is."),
     _bind(["--password"], help="The password to ask for; without it any will do."),
     _bind(

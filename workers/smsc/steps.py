@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -54,8 +56,7 @@ def read_step(line: str) -> Step:
         raise click.BadParameter(
             f"{line!r} does not begin with a moment such as 5s or 2000submits, and then what to do"
         )
-    actions = tuple(_read_action(word) for word in what)
-    said = " ".join(what)
+    actions, said = tuple(_read_action(word) for word in what), " ".join(what)
     if found["unit"] == "s":
         return Step(float(found["amount"]), 0, actions, said)
     if not found["amount"].isdecimal() or int(found["amount"]) < 1:
@@ -97,6 +98,28 @@ def schedule(steps: Iterable[Step], centre: Centre) -> None:
 
     if by_submits:
         centre.on_submit = on_submit
+
+
+def obey_standard_input(centre: Centre) -> None:
+    """Take what each line of standard input says, without a moment, as soon as it is there."""
+    loop = asyncio.get_running_loop()
+    descriptor, rest = sys.stdin.fileno(), b""
+
+    def read() -> None:
+        nonlocal rest
+        octets = os.read(descriptor, 4096)
+        if not octets:
+            loop.remove_reader(descriptor)
+        *lines, rest = (rest + octets).split(b"\n")
+        for line in (each.decode(errors="replace").strip() for each in lines):
+            if not line:
+                continue
+            try:
+                read_step(f"0s {line}").take(centre)
+            except click.BadParameter as error:
+                click.echo(f"groupsms smsc: {error.message}", err=True)
+
+    loop.add_reader(descriptor, read)
 
 
 def _read_action(word: str) -> Callable[[Centre], None]:
