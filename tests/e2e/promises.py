@@ -8,6 +8,7 @@ completes of itself and whoever follows it sees that.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -60,7 +61,18 @@ async def eventually(condition: Callable[[], Awaitable[object]], within: float =
 
 async def reached(line: Line, count: int, within: float = 120) -> None:
     """Return once the message centre has accepted so many submits."""
-    await asyncio.to_thread(wait_until, lambda: len(line.submitted()) >= count, within)
+
+    def enough() -> bool:
+        check_nobody_failed(line)
+        return len(line.submitted()) >= count
+
+    await asyncio.to_thread(wait_until, enough, within)
+
+
+def check_nobody_failed(line: Line) -> None:
+    """Every process of the line runs, or ended as it was told to."""
+    for child in line.children:
+        assert child.process.returncode in (None, 0, -signal.SIGKILL), child.log.name
 
 
 def moments(chance: Random, faults: int, messages: int) -> list[int]:
@@ -103,6 +115,7 @@ async def check_promises(
     stay in doubt, the database's clock is moved past the time in which receipts come.
     """
     await eventually(lambda: _settled(line, task_id))
+    check_nobody_failed(line)
     found = await results(task_id)
     if any(result == UNKNOWN for result, _ in found.values()):
         await set_clock_ahead(line.database_url, RECEIPTS_WITHIN * 2)
@@ -139,6 +152,7 @@ async def check_nothing_stuck(task_id: str) -> None:
 
 async def _settled(line: Line, task_id: str) -> bool:
     """Whether all is handed over, and every receipt that can come has had its effect."""
+    check_nobody_failed(line)
     key = key_of("Task", task_id)
     if await db.fetchval("SELECT count(*) FROM chunk WHERE task_id = $1 AND state <> $2", key, DONE):
         return False

@@ -47,7 +47,7 @@ async def test_a_lone_worker_killed_again_and_again(
 async def test_twenty_of_several_workers_killed_in_one_task(
     private_line: Line, tmp_path: Path, chance: random.Random
 ) -> None:
-    # No worker ever has more than half of the binds: there are three, and a dead one keeps its share for a while.
+    # No worker ever has more than half of the binds: others live, and a dead one keeps its share for a while.
     line, kills, at_once, binds = private_line, 20, 3, 12
     await line.message_centre(*CENTRE, query=f"window={WINDOW}&binds={binds}&rate=600")
     api, client = await line.api()
