@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 from workers.smpp import pdu
@@ -125,8 +126,10 @@ class ScriptedCentre:
 
 
 @asynccontextmanager
-async def scripted_centre(script: Script = answer_bind) -> AsyncIterator[ScriptedCentre]:
-    """Serve on loopback; `script` is called for every PDU that comes in."""
+async def scripted_centre(
+    script: Script = answer_bind, tls: SSLContext | None = None
+) -> AsyncIterator[ScriptedCentre]:
+    """Serve on loopback, with `tls` over TLS; `script` is called for every PDU that comes in."""
     visitors: list[Visitor] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,7 +147,7 @@ async def scripted_centre(script: Script = answer_bind) -> AsyncIterator[Scripte
             visitor.gone.set()
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield ScriptedCentre(server.sockets[0].getsockname()[1], visitors)
     finally:
