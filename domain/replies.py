@@ -107,7 +107,7 @@ FROM asked CROSS JOIN account CROSS JOIN LATERAL (
     SELECT application_id, region, started_at FROM task
     WHERE gateway = $1 AND lower(ltrim(sender, '+')) = asked.sender AND account_id = account.id
       AND started_at IS NOT NULL
-    ORDER BY id DESC LIMIT 1
+    ORDER BY -id LIMIT 1
 ) AS newest
 ORDER BY sender, account_id, application_id
 """

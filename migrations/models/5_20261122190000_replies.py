@@ -32,8 +32,10 @@ CREATE TABLE reply (
 );
 CREATE INDEX reply_of_account ON reply (account_id, id);
 
--- The newest task that an account has sent with a sender: a reply to that sender is likely about it.
-CREATE INDEX task_by_sender ON task (gateway, lower(ltrim(sender, '+')), account_id, id);
+-- The newest task that an account has sent with a sender: a reply to that sender is likely about it. Ordered
+-- by -id, as no other index is: with plain ids PostgreSQL rather walks the primary key back to the first task
+-- for every account that has none such.
+CREATE INDEX task_by_sender ON task (gateway, lower(ltrim(sender, '+')), account_id, (-id));
 """
 
 

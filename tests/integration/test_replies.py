@@ -397,7 +397,26 @@ async def test_a_page_is_read_from_its_index(world: World) -> None:
         plan = await conn.fetch(
             "EXPLAIN SELECT * FROM reply WHERE account_id = 1 AND id < 9 ORDER BY id DESC LIMIT 51"
         )
-        assert "reply_of_account" in str(plan)
-        assert "Sort" not in str(plan)
-        plan = await conn.fetch(f"EXPLAIN {replies._OWNERS}", GATEWAY, [CHANNEL])
-        assert "task_by_sender" in str(plan)
+    assert "reply_of_account" in str(plan)
+    assert "Sort" not in str(plan)
+
+
+async def test_whose_a_sender_is_takes_no_search_through_all_tasks(world: World) -> None:
+    """Not even for accounts that never sent with it."""
+    task_id = await world.sent(1)
+    (row,) = await db.fetch(
+        "SELECT string_agg(column_name, ',') AS names FROM information_schema.columns "
+        "WHERE table_name = 'task' AND column_name <> 'id'"
+    )
+    columns = row["names"]
+    await db.fetch(
+        f"INSERT INTO task ({columns}) SELECT {columns} FROM task, generate_series(1, 20000) WHERE id = $1",
+        task_id,
+    )
+    await db.fetch(
+        "INSERT INTO account (name, time_zone, currency) SELECT i, 'UTC', 'CNY' FROM generate_series(1, 50) i"
+    )
+    await db.fetch("ANALYZE account, task")
+    plan = await db.fetch(f"EXPLAIN (ANALYZE, BUFFERS OFF) {replies._OWNERS}", GATEWAY, [CHANNEL])
+    assert "task_by_sender" in str(plan)
+    assert "task_pkey" not in str(plan)
