@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ async def delivered(esme: Esme, count: int) -> list[ShortMessage]:
     for frame in esme.of(Command.DELIVER_SM):
         esme.write(pdu.encode(Command.DELIVER_SM_RESP, 0, frame.sequence_number, b"\0"))
     return esme.delivered
+
+
+def has_more_than(esme: Esme, count: int) -> bool:
+    """Whether more than that was delivered to it."""
+    return len(esme.delivered) > count
 
 
 def ids(esme: Esme) -> list[str]:
@@ -89,6 +95,20 @@ async def test_receipts_come_before_the_answers(tmp_path: Path) -> None:
 
     kinds = [frame.command_id for frame in esme.received[1:]]
     assert kinds == [Command.DELIVER_SM, Command.SUBMIT_SM_RESP] * 2
+
+
+async def test_receipts_come_on_any_bind(tmp_path: Path) -> None:
+    async with (
+        simulated_centre(tmp_path, *SOON) as centre,
+        connected(centre.port) as first,
+        connected(centre.port) as second,
+    ):
+        await first.bind()
+        await second.bind()
+        for sequence, receiver in ((10, first), (11, second), (12, first), (13, second)):
+            had = len(receiver.delivered)
+            first.write(submit(sequence))
+            await until(partial(has_more_than, receiver, had))
 
 
 async def test_stray_receipts_fit_no_message(tmp_path: Path) -> None:

@@ -153,13 +153,18 @@ class Mailbox:
 
     system_id: str
     waiting: deque[Delivery] = field(default_factory=deque)
-    receivers: list[Receiver] = field(default_factory=list)
+    receivers: deque[Receiver] = field(default_factory=deque)
+    """Whose turn is next is first."""
     binds: int = 0
     """How many connections are bound as this system_id."""
 
     def deliver(self) -> None:
-        """Send what is waiting, over all binds that receive, as far as their windows let it."""
-        for connection in self.receivers:
+        """Send what is waiting, over the binds that receive, in turn, as far as their windows let it."""
+        for _ in range(len(self.receivers)):
+            if not self.waiting:
+                return
+            connection = self.receivers[0]
+            self.receivers.rotate(-1)
             room = connection.room
-            if room > 0 and self.waiting:
+            if room > 0:
                 connection.send([self.waiting.popleft() for _ in range(min(room, len(self.waiting)))])
