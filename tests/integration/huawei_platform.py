@@ -65,7 +65,9 @@ def said(code: str, description: str = "", status: int = 200) -> Answer:
 class HuaweiPlatform:
     """One application of an account."""
 
-    def __init__(self) -> None:
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        """`http` is what it reports with."""
+        self._http = http
         self.posted: list[Posted] = []
         self.answer: Callable[[Posted], Answer] = self.by_the_book
         self.statuses: dict[str, str] = {}
@@ -142,8 +144,7 @@ class HuaweiPlatform:
 
     async def call_back(self, fields: dict[str, str], address: str = "") -> httpx.Response:
         """Post a status report to the address given with the last request, or to another."""
-        async with httpx.AsyncClient(trust_env=False) as http:
-            return await http.post(address or self.posted[-1].form["statusCallback"], data=fields)
+        return await self._http.post(address or self.posted[-1].form["statusCallback"], data=fields)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -215,12 +216,13 @@ def _unauthorised(headers: dict[str, str]) -> str:
 @asynccontextmanager
 async def huawei_platform() -> AsyncIterator[HuaweiPlatform]:
     """Run a platform on a free port."""
-    platform = HuaweiPlatform()
-    server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
-    platform.port = server.sockets[0].getsockname()[1]
-    try:
-        yield platform
-    finally:
-        server.close()
-        await server.wait_closed()
-        platform.hang_up()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        platform = HuaweiPlatform(http)
+        server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
+        platform.port = server.sockets[0].getsockname()[1]
+        try:
+            yield platform
+        finally:
+            server.close()
+            await server.wait_closed()
+            platform.hang_up()

@@ -158,12 +158,13 @@ async def test_each_number_has_its_own_result(platform: HuaweiPlatform) -> None:
     assert given_back.retry_after > 0
 
 
-def with_results(change: Callable[[dict[str, object]], object]) -> Callable[[Posted], Answer]:
+def with_results(
+    platform: HuaweiPlatform, change: Callable[[dict[str, object]], object]
+) -> Callable[[Posted], Answer]:
     """The documented answer with something changed in each result."""
-    book = HuaweiPlatform()
 
     def answer(posted: Posted) -> Answer:
-        found = json.loads(book.by_the_book(posted).body)
+        found = json.loads(platform.by_the_book(posted).body)
         found["result"] = [changed for result in found["result"] if (changed := change(result)) is not None]
         return Answer(200, json.dumps(found).encode())
 
@@ -187,7 +188,7 @@ def with_results(change: Callable[[dict[str, object]], object]) -> Callable[[Pos
 async def test_a_result_is_read_as_far_as_it_is_clear(
     platform: HuaweiPlatform, change: Callable[[dict[str, object]], object], outcome: Outcome
 ) -> None:
-    platform.answer = with_results(change)
+    platform.answer = with_results(platform, change)
     async with sending(platform) as gateway:
         (handover,) = await handed(gateway, message(phones(1)[0]))
 
