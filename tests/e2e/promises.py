@@ -114,8 +114,7 @@ async def check_promises(
     The message centre is to answer every submit, and to send a receipt for each it accepts. Where messages
     stay in doubt, the database's clock is moved past the time in which receipts come.
     """
-    await eventually(lambda: _settled(line, task_id))
-    check_nobody_failed(line)
+    await _settled(line, task_id)
     found = await results(task_id)
     if any(result == UNKNOWN for result, _ in found.values()):
         await set_clock_ahead(line.database_url, RECEIPTS_WITHIN * 2)
@@ -150,19 +149,45 @@ async def check_nothing_stuck(task_id: str) -> None:
     await eventually(receipts_are_applied)
 
 
-async def _settled(line: Line, task_id: str) -> bool:
-    """Whether all is handed over, and every receipt that can come has had its effect."""
-    check_nobody_failed(line)
-    key = key_of("Task", task_id)
-    if await db.fetchval("SELECT count(*) FROM chunk WHERE task_id = $1 AND state <> $2", key, DONE):
-        return False
+async def _settled(line: Line, task_id: str, within: float = 180) -> None:
+    """Return once all is handed over, and every receipt that can come has had its effect."""
+    missing = ["not looked yet"]
+
+    async def nothing_is_missing() -> bool:
+        check_nobody_failed(line)
+        missing[:] = await _missing(line, task_id)
+        return not missing
+
+    try:
+        await eventually(nothing_is_missing, within)
+    except TimeoutError:
+        raise AssertionError(f"after {within} s still: {'; '.join(missing)}") from None
+
+
+async def _missing(line: Line, task_id: str) -> list[str]:
+    """What still has to happen."""
+    chunks = await db.fetch(
+        "SELECT index, state, marked, last, lease_until FROM chunk WHERE task_id = $1 AND state <> $2",
+        key_of("Task", task_id),
+        DONE,
+    )
+    if chunks:
+        return [f"{len(chunks)} chunks are not done, such as {dict(chunks[0])}"]
     found = await results(task_id)
-    if not {number for number, each in found.items() if each == (UNKNOWN, CONFIRMED)} <= _forgotten(line):
-        return False
-    # Those of messages in doubt as well: they may settle them.
-    submitted = {each["message_id"] for each in line.submitted() if f"+{each['destination']}" in found}
-    living = _living(line)
-    return {each for each in submitted if each.startswith(living)} <= _acknowledged(line)
+    unknown = {number for number, (result, _) in found.items() if result == UNKNOWN}
+    answered = {number for number in unknown if found[number][1] == CONFIRMED}
+    living, taken = _living(line), _acknowledged(line)
+    submitted = {f"+{each['destination']}": each["message_id"] for each in line.submitted()}
+    wanted = {message_id for number, message_id in submitted.items() if number in found}
+    missing = {
+        "accepted messages have no result, such as": answered - _forgotten(line),
+        "receipts are not acknowledged, such as": {each for each in wanted if each.startswith(living)}
+        - taken,
+        "acknowledged receipts decided nothing, such as for": {
+            number for number in unknown if submitted.get(number) in taken
+        },
+    }
+    return [f"{len(each)} {what} {min(each)}" for what, each in missing.items() if each]
 
 
 def _living(line: Line) -> str:
@@ -203,14 +228,15 @@ def _check_sending(line: Line, found: Results, recipients: list[str], in_doubt_a
 
 
 def _check_receipts(line: Line, found: Results) -> None:
-    """What we acknowledged is not lost: it decided the result, unless that message is in doubt."""
+    """What we acknowledged is not lost: it decided the result, even where only the number told of which."""
     stats = {event["message_id"]: event["stat"] for event in line.events("receipt")}
     acknowledged = _acknowledged(line)
-    for each in line.submitted():
-        number, message_id = f"+{each['destination']}", each["message_id"]
-        if number in found and message_id in acknowledged and found[number][1] == CONFIRMED:
-            expected = DELIVERED if stats[message_id] == "DELIVRD" else FAILED
-            assert found[number][0] == expected, f"the receipt said {stats[message_id]}"
+    told = {
+        f"+{each['destination']}": DELIVERED if stats[each["message_id"]] == "DELIVRD" else FAILED
+        for each in line.submitted()
+        if each["message_id"] in acknowledged and f"+{each['destination']}" in found
+    }
+    assert {number: found[number][0] for number in told} == told
 
 
 async def _grouped(task_id: str) -> dict[str, int]:

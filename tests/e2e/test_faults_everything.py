@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,8 +76,10 @@ async def _kill_all(children: list[Child], data_dir: Path, chance: random.Random
         pids += [pid, *(process.pid for process in server.children(recursive=True))]
     chance.shuffle(pids)
     dying = [psutil.Process(pid) for pid in pids]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    for process in dying:
+        # One may have ended of itself when its parent was killed.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     for child in children:
         await child.process.wait()
     _, left = await asyncio.to_thread(psutil.wait_procs, dying, 30)
