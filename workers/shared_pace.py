@@ -37,6 +37,8 @@ AT_HAND: Final = 0.05
 """Seconds before its moment at which a submit may be brought here."""
 CROWDED: Final = 0.05
 """Seconds to wait at least when too much is given away already."""
+PATIENCE: Final = 5.0
+"""Seconds after which a connection to the database is taken for dead."""
 RETRY: Final = 0.5
 """Seconds to wait after the database failed."""
 
@@ -181,7 +183,8 @@ class SharedPace:
         lead = self._lead
         while True:
             asked_at = self._clock.monotonic()
-            reserved = await self._reserve(count * self._interval, self._horizon, lead)
+            async with asyncio.timeout(PATIENCE):
+                reserved = await self._reserve(count * self._interval, self._horizon, lead)
             answered_at = self._clock.monotonic()
             if reserved is None:
                 await self._clock.sleep(max(CROWDED, count * self._interval / 4))

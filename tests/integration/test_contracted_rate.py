@@ -184,6 +184,47 @@ async def test_three_gateways_use_the_rate_together_while_one_comes_and_one_goes
     assert arrivals.share(start, start + 9) >= 0.95
 
 
+async def test_with_the_row_lost_in_the_middle_no_second_is_fuller(connected: str) -> None:
+    """As after a crash of PostgreSQL, or where a standby has taken over."""
+    arrivals = Arrivals()
+    async with scripted_centre(arrivals) as centre, sending(centre), sending(centre):
+        start = await flowing(arrivals)
+        await passed(start + 1)
+        await db.fetch("TRUNCATE gateway_pace")
+        await passed(start + 5)
+
+    assert arrivals.busiest() <= RATE
+    assert arrivals.share(start + 3, start + 5) >= 0.95
+
+
+async def test_with_the_connections_cut_the_rate_is_used_again_soon(connected: str) -> None:
+    arrivals = Arrivals()
+    async with scripted_centre(arrivals) as centre, sending(centre):
+        start = await flowing(arrivals)
+        await db.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database()"
+        )
+        await passed(start + 4)
+
+    assert arrivals.busiest() <= RATE
+    assert arrivals.share(start + 2, start + 4) >= 0.95
+
+
+async def test_without_a_rate_nothing_is_reserved(connected: str) -> None:
+    arrivals = Arrivals()
+    async with scripted_centre(arrivals) as centre:
+        gateway = open_gateway("carrier", f"smpp://u:p@127.0.0.1:{centre.port}?window=500", uuid4())
+        await gateway.start(refuse_inbound)
+        await gateway.ready()
+        assert gateway.rate == float("inf")
+        futures = [gateway.submit(Submission(SHORT, "+8613800131234", "10690")) for _ in range(500)]
+        assert {(await future).outcome for future in futures} == {Outcome.ACCEPTED}
+        await gateway.close()
+
+    assert await db.fetchval("SELECT count(*) FROM gateway_pace") == 0
+
+
 def bound(centre: ScriptedCentre) -> list[Visitor]:
     return [
         visitor for visitor in centre.visitors if visitor.of(Command.SUBMIT_SM) and not visitor.gone.is_set()

@@ -25,7 +25,8 @@ from tests.integration.message_centre import (
 from workers.gateways import open_gateway
 from workers.gateways.smpp import SmppGateway
 from workers.smpp import pdu
-from workers.smpp.binds import MARGIN
+from workers.smpp.binds import MARGIN, AllBinds
+from workers.smpp.clock import SystemClock
 from workers.smpp.keeper import Endpoint
 from workers.smpp.pdu import Address, Bind, Command, Frame, ShortMessage, Status
 from workers.smpp.session import SessionOptions
@@ -405,3 +406,51 @@ async def test_what_is_unanswered_when_a_lease_ends_is_in_doubt() -> None:
         assert await outcomes(futures) == {Outcome.IN_DOUBT: 4}
         assert asyncio.get_running_loop().time() - began < slots.lease
         slots.away = False
+
+
+class FastClock:
+    """A clock on which a minute passes within a second."""
+
+    SPEED = 60
+
+    def monotonic(self) -> float:
+        return SystemClock().monotonic() * self.SPEED
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.SPEED)
+
+
+class WatchedSlots(AllBinds):
+    """All binds; notes whether the worker says that it can use them."""
+
+    lease = 10.0
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.able: list[bool] = []
+
+    async def renew(self, released: Collection[int], *, able: bool = True) -> Share:
+        self.able.append(able)
+        return await super().renew(released, able=able)
+
+
+async def test_a_worker_that_cannot_bind_for_long_lets_another_try_and_tries_again_later() -> None:
+    def script(visitor: Visitor, frame: Frame) -> None:
+        if not letting_in.is_set():
+            visitor.close()
+        else:
+            accept(visitor, frame)
+
+    letting_in = asyncio.Event()
+    slots = WatchedSlots()
+    async with scripted_centre(script) as centre:
+        endpoint = Endpoint("127.0.0.1", centre.port, Bind("u", "p"))
+        gateway = SmppGateway("carrier", endpoint, SessionOptions(), slots=slots, clock=FastClock())
+        async with started(gateway):
+            await until(lambda: False in slots.able)
+            gave_up = slots.able.index(False)
+            assert gave_up > 8, "half a minute, at a look every ten thirds of a second"
+            letting_in.set()
+            await until(lambda: True in slots.able[gave_up:])
+            await ready(gateway)
+            assert slots.able[-1]

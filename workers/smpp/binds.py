@@ -34,6 +34,8 @@ SEEK: Final = 0.5
 RETRY: Final = 0.5
 """Seconds to wait after the database failed."""
 WATCH: Final = 0.2
+FAREWELL: Final = 2.0
+"""Seconds that giving the binds back may take at the end; they fall to others when their leases end."""
 GIVE_WAY_AFTER: Final = 30.0
 """Seconds without success after which another worker may try its luck with the binds of this one."""
 GIVE_WAY_FOR: Final = 60.0
@@ -139,6 +141,7 @@ class BindPool:
         self._options = options
         self._total = binds
         self._slots = slots
+        self._patience = None if slots.lease == float("inf") else slots.lease / 3
         self._clock = clock
         self._events = events
         self._attempts = Attempts(name, endpoint, clock)
@@ -182,7 +185,7 @@ class BindPool:
         await asyncio.gather(*(bind.unbind() for bind in self.held.values()))
         self.held.clear()
         try:
-            async with asyncio.timeout(self._options.response_timeout):
+            async with asyncio.timeout(FAREWELL):
                 await self._slots.leave()
         except db.UNAVAILABLE as error:
             self._log.warning("binds_not_given_back", error=str(error) or type(error).__name__)
@@ -192,7 +195,8 @@ class BindPool:
         released = frozenset(self._released)
         asked_at = self._clock.monotonic()
         try:
-            share = await self._slots.renew(released, able=self._able(asked_at))
+            async with asyncio.timeout(self._patience):
+                share = await self._slots.renew(released, able=self._able(asked_at))
         except db.UNAVAILABLE as error:
             self._say("binds_not_renewed", error=str(error) or type(error).__name__)
             return RETRY
