@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
-import structlog
-
 from workers.smpp import pdu
 from workers.smpp.pdu import Address, ShortMessage, Status
 from workers.smsc.behaviour import Behaviour, ReceiptsFor
@@ -21,8 +19,6 @@ from workers.smsc.deliveries import Delivery, Mailbox, Notice, PhoneReply
 from workers.smsc.endings import DELIVERED, Ending, ending_of
 from workers.smsc.journal import Journal
 from workers.smsc.parts import Part, part_of
-
-log = structlog.get_logger()
 
 REGISTERED_DELIVERY: Final = 0x03
 """registered_delivery: the bits that ask for a receipt of the message centre (5.2.17)."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
 from workers.smpp.pdu import Status
 from workers.smpp.submit_options import Alphabet
 from workers.smsc.behaviour import Behaviour, IdForm, ReceiptsFor, Refusal
-from workers.smsc.receipt_form import STANDARD_TEXT, ReceiptForm, ReceiptText
-
-E = TypeVar("E", bound=Enum)
+from workers.smsc.receipt_form import ReceiptForm, ReceiptText
 
 
 class _Seconds(click.FloatRange):
@@ -87,14 +85,20 @@ class _ReceiptTextType(click.ParamType[Any]):
 class SectionedOption(click.Option):
     """An option that knows under which heading the help shows it."""
 
-    def __init__(self, *args: Any, section: str, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, flags: Sequence[str], *, section: str, **more: Any) -> None:
+        """Without a `default`, take that of the field of `Behaviour` that has the flag's name."""
+        default = getattr(Behaviour(), flags[0].removeprefix("--").replace("-", "_"), None)
+        more.setdefault("default", default)
+        more.setdefault("show_default", default not in (None, (), False))
+        super().__init__(flags, **more)
         self.section = section
 
     def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
-        """Leave out the range: it is wide, and an error says it."""
+        """Leave out the range, which is wide and said by an error; show a choice as it is written."""
         extra = super().get_help_extra(ctx)
         extra.pop("range", None)
+        if isinstance(self.default, Enum):
+            extra["default"] = str(self.default.value)
         return extra
 
 
@@ -111,11 +115,6 @@ class SectionedCommand(click.Command):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
-
-
-def _of(kind: type[Enum], default: Enum, help_text: str) -> dict[str, Any]:
-    shown = f"{help_text}  [default: {default.value}]"
-    return {"type": _OneOf(kind), "default": default, "help": shown}
 
 
 _listening = partial(SectionedOption, section="Where and how")
@@ -164,15 +163,11 @@ OPTIONS: Final = (
     _bind(["--unbind-every"], type=SOME_SECONDS, help="Seconds after its bind that every peer is unbound."),
     _answer(
         ["--response-delay"],
-        default=0.0,
-        show_default=True,
         type=SECONDS,
         help="Seconds until anything is answered.",
     ),
     _answer(
         ["--response-jitter"],
-        default=0.0,
-        show_default=True,
         type=SECONDS,
         help="Up to so many seconds more, by chance: answers come out of order.",
     ),
@@ -197,23 +192,17 @@ OPTIONS: Final = (
     ),
     _moment(
         ["--receipt-delay"],
-        default=0.2,
-        show_default=True,
         type=SECONDS,
         help="Seconds from a submit_sm to its delivery receipt.",
     ),
     _moment(
         ["--receipt-jitter"],
-        default=0.0,
-        show_default=True,
         type=SECONDS,
         help="Up to so many seconds more, by chance: receipts come out of order.",
     ),
     _moment(["--receipt-first"], is_flag=True, help="Send the receipt at once, before submit_sm_resp."),
     _moment(
         ["--receipt-copies"],
-        default=1,
-        show_default=True,
         type=_Count(1, 100),
         metavar="N",
         help="Send each receipt so many times.",
@@ -226,19 +215,15 @@ OPTIONS: Final = (
     ),
     _moment(
         ["--resend-after"],
-        default=5.0,
-        show_default=True,
         type=SOME_SECONDS,
         help="Seconds until a receipt that was not acknowledged is sent again.",
     ),
     _moment(
         ["--receipt-window"],
-        default=500,
-        show_default=True,
         type=_Count(1, 100_000),
         help="Receipts on the wire at once, for each bind.",
     ),
-    _look(["--ids"], **_of(IdForm, IdForm.HEX, "How submit_sm_resp writes message ids.")),
+    _look(["--ids"], type=_OneOf(IdForm), help="How submit_sm_resp writes message ids."),
     _look(
         ["--receipt-ids"], type=_OneOf(IdForm), help="How receipts write them, if not as submit_sm_resp does."
     ),
@@ -250,27 +235,19 @@ OPTIONS: Final = (
     ),
     _look(
         ["--receipts-for"],
-        **_of(
-            ReceiptsFor,
-            ReceiptsFor.SEGMENT,
-            "A receipt for each segment, or one for a message, with the id of its first or last one.",
-        ),
+        type=_OneOf(ReceiptsFor),
+        help="A receipt for each segment, or one for a message, with the id of its first or last one.",
     ),
     _look(
         ["--receipt-form"],
-        **_of(
-            ReceiptForm,
-            ReceiptForm.BOTH,
-            "Say it in the text, in the parameters receipted_message_id and message_state, or in both.",
-        ),
+        type=_OneOf(ReceiptForm),
+        help="Say it in the text, in the parameters receipted_message_id and message_state, or in both.",
     ),
     _look(
         ["--receipt-text"],
         type=_ReceiptTextType(),
-        default=STANDARD_TEXT,
         help="The text, with {id}, {dlvrd}, {submitted}, {done}, {stat}, {err} and {text}; dates have "
-        "12 digits, {done:10} has 10 and {done:14} 14. Leave fields out and name them as you like.  "
-        f"[default: {STANDARD_TEXT}]",
+        "12 digits, {done:10} has 10 and {done:14} 14. Leave fields out and name them as you like.",
     ),
     _look(["--receipt-ucs2"], is_flag=True, help="Write the text in UCS-2."),
     _look(
@@ -280,11 +257,8 @@ OPTIONS: Final = (
     ),
     _look(
         ["--alphabet"],
-        **_of(
-            Alphabet,
-            Alphabet.GSM7,
-            "What data_coding 0 means, for the text in the journal and in receipts.",
-        ),
+        type=_OneOf(Alphabet),
+        help="What data_coding 0 means, for the text in the journal and in receipts.",
     ),
 )
 KNOBS: Final = frozenset(field.name for field in fields(Behaviour))
