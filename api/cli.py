@@ -7,12 +7,16 @@ from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, db, startup
+from domain import access, callback_urls, db, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable, UserError
 from domain.settings import PREFIX, Settings
 from domain.states import Role
+
+
+class UnknownGatewayError(Exception):
+    """No gateway has the name that was given."""
 
 
 def _settings_help() -> str:
@@ -68,10 +72,10 @@ def serve() -> None:
 def work() -> None:
     """Send the messages of tasks and take in the delivery receipts.
 
-    Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://
-    or simulator://, which sends nothing and is the default. Any number of workers on any number of machines
-    share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for up to
-    GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.
+    Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://, smpps://,
+    huawei://, or simulator://, which sends nothing and is the default. Any number of workers on any number of
+    machines share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for
+    up to GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.
 
     \b
     Example:   export GROUPSMS_GATEWAYS__DEFAULT='smpp://system_id:password@smsc.example.com:2775?rate=1000'
@@ -102,6 +106,31 @@ def migrate() -> None:
     Example:   GROUPSMS_DATABASE_URL=postgresql://groupsms:secret@db.example.com/groupsms groupsms migrate
     """
     _finish(_migrate)
+
+
+@cli.command("callback-url")
+@click.argument("gateway")
+def callback_url(gateway: str) -> None:
+    """Print the address at which the platform behind a GATEWAY may report to the API.
+
+    For what is set up on a platform's own pages: for Huawei Cloud's Message & SMS the addresses for replies
+    and for status reports in batches. Status reports one by one need nothing: each request names the address.
+    It is GROUPSMS_PUBLIC_URL with a signature, which is all that proves a report genuine: keep it to
+    yourselves, and give all processes the same GROUPSMS_SECRET_KEY.
+
+    \b
+    Example:   GROUPSMS_PUBLIC_URL=https://sms.example.com groupsms callback-url default
+    """
+
+    def show(settings: Settings) -> int:
+        if gateway not in settings.gateways:
+            raise UnknownGatewayError(
+                f"there is no gateway {gateway!r}; configured are: {', '.join(sorted(settings.gateways))}"
+            )
+        click.echo(callback_urls.callback_url(settings, gateway))
+        return 0
+
+    sys.exit(startup.guarded(show, UnknownGatewayError))
 
 
 @cli.group()

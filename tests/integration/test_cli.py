@@ -11,12 +11,13 @@ import asyncpg
 import pytest
 
 from domain import access, db
+from domain.callback_urls import callback_url
 from domain.engines import Engines
 from domain.settings import PREFIX, Settings
 from domain.states import Role
 from tests.conftest import keeper_of
 
-COMMANDS = (["serve"], ["work"], ["migrate"], ["token"], ["token", "create"], ["demo"])
+COMMANDS = (["serve"], ["work"], ["migrate"], ["token"], ["token", "create"], ["demo"], ["callback-url"])
 
 
 def groupsms(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -151,3 +152,13 @@ def test_migrating_from_several_processes_at_once(data_dir: Path) -> None:
     outputs = [process.communicate(timeout=60) for process in together]
     assert [process.returncode for process in together] == [0, 0, 0], outputs
     assert sum("applied 0_" in stdout for stdout, _ in outputs) == 1
+
+
+def test_the_address_for_a_platforms_reports(tmp_path: Path) -> None:
+    settings = {"public_url": "https://sms.example.com/", "secret_key": "x" * 32, "data_dir": tmp_path}
+    done = groupsms("callback-url", "default", **settings)
+    expected = callback_url(Settings.model_validate(settings), "default")
+    assert (done.returncode, done.stdout) == (0, f"{expected}\n"), done.stderr
+    assert expected.startswith("https://sms.example.com/callbacks/default?signature=")
+
+    assert "configured are: default" in complaint(groupsms("callback-url", "other", **settings), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from tests.integration.message_centre import until
 from tests.integration.world import phones
 from workers.gateways import open_gateway
 from workers.gateways.huawei_api import Difficulty
+from workers.gateways.huawei_url import plan
 
 SHORT = segment("【测试公司】您的预约已确认。", Region.CHINESE_MAINLAND)
 LONG = segment("【测试公司】" + "测试" * 70, Region.CHINESE_MAINLAND)
@@ -328,8 +330,7 @@ async def test_no_answer_in_time_is_in_doubt(platform: HuaweiPlatform) -> None:
 
 
 async def test_a_platform_that_cannot_be_reached_got_nothing(platform: HuaweiPlatform) -> None:
-    url = platform.url()
-    port = platform.port
+    url, port = platform.url("connect_timeout=1"), platform.port
     with capture_logs() as logs:
         for address in (
             url.replace(str(port), "9"),
@@ -355,6 +356,19 @@ async def test_nothing_is_sent_after_the_moment_a_message_names(platform: Huawei
 
     assert {first.outcome, second.outcome} == {Outcome.NOT_HANDED_OVER}
     assert not platform.posted
+
+
+async def test_what_waits_for_its_turn_by_the_rate_is_not_sent_after_its_moment(
+    platform: HuaweiPlatform,
+) -> None:
+    first, second = map(message, phones(2))
+    async with sending(platform, "rate=0.1") as gateway:
+        await handed(gateway, first)
+        soon = time.clock_gettime(time.CLOCK_BOOTTIME) + 0.3
+        (handover,) = await handed(gateway, replace(second, not_after=soon))
+
+    assert handover.outcome is Outcome.NOT_HANDED_OVER
+    assert platform.reached == [first.number]
 
 
 async def test_closing_waits_for_answers_under_way(platform: HuaweiPlatform) -> None:
@@ -402,6 +416,16 @@ async def test_never_more_than_the_rate_in_any_second_and_most_of_it_used(platfo
     at = [posted.at for posted in platform.posted for _ in posted.numbers]
     assert len(at) >= 0.9 * rate * seconds
     assert all(sum(start <= moment < start + 1 for moment in at) <= rate for start in at)
+
+
+@pytest.mark.parametrize(
+    "rate", [0.5, 1, 3, 19.5, 20, 21, 50, 99, 100, 300, 500, 777, 900, 1000, 5000, 12_345]
+)
+def test_a_rate_is_spread_over_requests_that_never_exceed_it_and_use_most_of_it(rate: float) -> None:
+    spread = plan(rate)
+    whole_requests = math.ceil(spread.requests_a_second) if rate >= 20 else spread.requests_a_second
+    assert 0.95 * rate <= whole_requests * spread.segments <= rate
+    assert 1 <= spread.segments <= 500
 
 
 async def test_segments_count_against_the_rate(platform: HuaweiPlatform) -> None:

@@ -182,6 +182,18 @@ async def test_an_answer_that_never_came_is_in_doubt_and_settled_by_its_report(
     assert platform.reached == [number]
 
 
+async def test_workers_keep_to_the_rate_together(api: Api, world: World, platform: HuaweiPlatform) -> None:
+    rate, numbers = 100, phones(400)
+    async with working(api, platform, f"rate={rate}"), working(api, platform, f"rate={rate}"):
+        task_id = await world.create(numbers, materials=await materials(world, TEMPLATE))
+        await eventually(is_at(world, task_id, TaskStatus.SENT), 30)
+
+    each_once(numbers, platform.reached)
+    at = [posted.at for posted in platform.posted for _ in posted.numbers]
+    assert all(sum(start <= moment < start + 1 for moment in at) <= rate for start in at)
+    assert max(at) - min(at) < 2 * len(numbers) / rate
+
+
 # --- what may be chosen ---------------------------------------------------------------------------
 
 

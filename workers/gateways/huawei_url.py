@@ -28,6 +28,8 @@ SINGLE_BELOW: Final = 20.0
 """Segments a second below which each message has a request of its own."""
 LEAST_REQUESTS: Final = 2
 """Requests a second over which a rate is spread, at least: so often the dispatcher brings messages."""
+FULL_REQUEST: Final = 125
+"""Segments in one of them, at most: of a request that is not full, as at a chunk's end, the rest is lost."""
 
 
 def _web_address(url: urls.GatewayUrl, key: str, value: str) -> str:
@@ -68,14 +70,15 @@ class Plan:
 def plan(rate: float) -> Plan:
     """Spread `rate`, segments a second, so that no second has more and full requests use it up.
 
-    A whole number of requests a second: with 2.5 of them some seconds would have three.
+    An even number of requests a second: with 2.5 of them some seconds would have three, and messages are
+    brought for half a second.
     """
     if rate == float("inf"):
         return Plan(rate, MOST_NUMBERS)
     if rate < SINGLE_BELOW:
         return Plan(rate, 1)
     requests = LEAST_REQUESTS
-    while rate / requests > MOST_NUMBERS:
+    while rate / requests > FULL_REQUEST:
         requests += LEAST_REQUESTS
     return Plan(requests, int(rate / requests))
 
