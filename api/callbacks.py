@@ -48,6 +48,7 @@ class Callbacks:
         self._key = key
         self._opt_out_words = frozenset(opt_out_words)
         self._shard = uuid4().int % 1024
+        self._has_refused = False
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._unapplied: list[int] = []
@@ -74,6 +75,7 @@ class Callbacks:
     async def _serve(self, request: Request) -> Response:
         gateway = request.path_params["gateway"]
         if not is_genuine(self._key, gateway, request.query_params.get("signature", "")):
+            self._refuse(gateway)
             return Response(status_code=404)
         body = await _body(request)
         if body is None:
@@ -92,6 +94,13 @@ class Callbacks:
             log.warning("callback_not_stored", gateway=gateway, error=str(error) or type(error).__name__)
             return Response(status_code=503)
         return Response(status_code=200)
+
+    def _refuse(self, gateway: str) -> None:
+        """Say so once: anybody can post here, but mostly it is a worker with another key."""
+        if not self._has_refused:
+            self._has_refused = True
+            advice = "give the API and the workers the same GROUPSMS_SECRET_KEY"
+            log.warning("callback_to_another_address", gateway=gateway[:64], advice=advice)
 
     async def _take(self, gateway: str, inbound: Sequence[Inbound]) -> None:
         waiting = _Waiting(gateway, inbound, asyncio.get_running_loop().create_future())
