@@ -60,6 +60,7 @@ def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, 
         "minsize": 1,
         "maxsize": pool_size,
         "server_settings": {"timezone": "UTC", "application_name": "groupsms"},
+        "reset": _as_it_is,
     }
     mode, certificate = query.pop("sslmode", None), query.pop("sslrootcert", None)
     if mode is not None:
@@ -76,6 +77,14 @@ def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, 
         "use_tz": True,
         "timezone": "UTC",
     }
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Reset nothing more on a connection that comes back to the pool; asyncpg has rolled back what was open.
+
+    By default every statement is followed by another that undoes changes of the session. We make none: locks
+    and settings are those of transactions, but for the migrations', which no pool outlives.
+    """
 
 
 def _tls(mode: str, certificate: str | None) -> str | ssl.SSLContext:
