@@ -29,8 +29,8 @@ LEAVE_EARLY: Final = 3.0
 """Seconds before the end of a lease that was not renewed at which its bind is given up in good order."""
 LEAVE_WITHIN: Final = 5.0
 """Seconds that what is in flight on a bind gets when that is to be given up."""
-SEEK: Final = 0.5
-"""Seconds between two looks for binds while there are fewer than there should be."""
+SEEK: Final = 1.0
+"""Seconds between two looks for binds while there are fewer than there should be, or none."""
 RETRY: Final = 0.5
 """Seconds to wait after the database failed."""
 WATCH: Final = 0.2
@@ -212,8 +212,8 @@ class BindPool:
         staying = sorted(slot for slot, bind in self.held.items() if not bind.leaving)
         for slot in staying[share.fair :]:
             self._give_up(self.held[slot])
-        self._tell()
-        return SEEK if len(staying) < share.fair else self._slots.lease / 3
+        self._tell(share.workers)
+        return SEEK if not staying or len(staying) < share.fair else self._slots.lease / 3
 
     def _able(self, now: float) -> bool:
         """Whether this worker can bind, as far as it knows: another one may have better luck."""
@@ -229,11 +229,12 @@ class BindPool:
             return False
         return True
 
-    def _tell(self) -> None:
+    def _tell(self, workers: int) -> None:
         if self.held:
             self._said = None
         else:
-            self._say("smpp_waiting_for_a_bind", reason=f"all {self._total} are held by other workers")
+            reason = f"all {self._total} are held by other workers"
+            self._say("smpp_waiting_for_a_bind", reason=reason, workers=workers)
 
     def _say(self, event: str, **details: object) -> None:
         if self._said != event:
