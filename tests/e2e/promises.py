@@ -229,7 +229,7 @@ def _check_sending(line: Line, found: Results, recipients: list[str], in_doubt_a
 
 def _check_receipts(line: Line, found: Results) -> None:
     """What we acknowledged is not lost: it decided the result, even where only the number told of which."""
-    stats = {event["message_id"]: event["stat"] for event in line.events("receipt")}
+    stats = {event["message_id"]: event["stat"] for event in line.events("receipt") if not event["stray"]}
     acknowledged = _acknowledged(line)
     told = {
         f"+{each['destination']}": DELIVERED if stats[each["message_id"]] == "DELIVRD" else FAILED
