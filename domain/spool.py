@@ -26,7 +26,9 @@ def new_file(directory: Path | None) -> Iterator[IO[bytes]]:
     finally:
         # While it is locked: nobody else takes it for abandoned and deletes it first.
         Path(file.name).unlink()
-        file.close()
+        # What a full disk did not take is not needed any more; the file is closed all the same.
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def _locked(directory: Path | None) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""A PostgreSQL whose disk is full whenever a test says so: its writes then really end with ENOSPC."""
+"""Disks that are full whenever a test says so: writes to them then really end with ENOSPC."""
 
 from __future__ import annotations
 
@@ -19,39 +19,59 @@ from tests.conftest import wait_until
 LOOK_EVERY = 0.2
 
 
-class Part(StrEnum):
-    """What lies on a disk of its own; the value is the name of the file that says this disk is full."""
+class Disk(StrEnum):
+    """What lies there; the value is the name of the file that says it is full."""
 
     TABLES = "tables.full"
     """Tables and indexes: they can be written to, but not grow."""
     WAL = "wal.full"
     """The write-ahead log: nothing at all can be written to it, as where every write takes new space."""
+    UPLOADS = "uploads.full"
+    """Recipient files on their way through the API: nothing can be written to them."""
 
 
-_SHIM = Path(__file__).with_name("full_disk.c")
+_SOURCE = Path(__file__).with_name("full_disk.c")
+
+
+class FillableDisks:
+    """The disks of all processes that run in `environment`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Compile what stands between them and the system; anybody must be able to enter `folder`."""
+        self._flags = folder / "flags"
+        self._flags.mkdir(mode=0o755)
+        library = folder / "full_disk.so"
+        subprocess.run(
+            ["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl"], check=True
+        )
+        library.chmod(0o755)
+        self.environment = {"LD_PRELOAD": str(library), "DISK_FLAGS": str(self._flags)}
+
+    def fill(self, disk: Disk) -> None:
+        """Leave no room on this disk."""
+        (self._flags / disk).touch()
+
+    def make_room(self) -> None:
+        """Leave room everywhere again."""
+        for disk in Disk:
+            (self._flags / disk).unlink(missing_ok=True)
 
 
 @dataclass
 class FillableServer:
-    """PostgreSQL with the shim under it, started again whenever it ends, as by the keeper."""
+    """A PostgreSQL on such disks, started again whenever it ends, as by the keeper."""
 
     server: PostgreSQL
     command: list[str]
-    flags: Path
-    shim: Path
+    disks: FillableDisks
     account: Account | None
     starts: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
 
-    def fill(self, part: Part) -> None:
-        """Leave no room on this disk."""
-        (self.flags / part).touch()
-
     def make_room(self) -> None:
         """Leave room everywhere again, and wait until the server answers."""
-        for part in Part:
-            (self.flags / part).unlink(missing_ok=True)
+        self.disks.make_room()
         wait_until(self.server.answers, 90)
 
     def said(self, words: str) -> int:
@@ -85,7 +105,7 @@ class FillableServer:
                 stdout=log,
                 stderr=log,
                 cwd=data,
-                env={**environment(), "LD_PRELOAD": str(self.shim), "DISK_FLAGS": str(self.flags)},
+                env=environment() | self.disks.environment,
                 **run_as(self.account),
             )
         self.starts += 1
@@ -95,14 +115,8 @@ class FillableServer:
 def fillable_postgresql(folder: Path) -> Iterator[FillableServer]:
     """A PostgreSQL in a folder that its user may enter."""
     account = engines_account()
-    flags, shim = folder / "flags", folder / "full_disk.so"
-    flags.mkdir(mode=0o755)
-    subprocess.run(
-        ["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-O1", "-o", shim, _SHIM, "-ldl"], check=True
-    )
-    shim.chmod(0o755)
     server = PostgreSQL(prepare(folder, account), account)
-    running = FillableServer(server, server.prepare(lambda _: None), flags, shim, account)
+    running = FillableServer(server, server.prepare(lambda _: None), FillableDisks(folder), account)
     keeping = threading.Thread(target=running.keep_running)
     keeping.start()
     try:

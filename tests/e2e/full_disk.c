@@ -1,7 +1,8 @@
-/* Makes writes end with ENOSPC while the file tables.full or wal.full is in the folder DISK_FLAGS.
+/* Makes writes end with ENOSPC while the file tables.full, wal.full or uploads.full is in the folder DISK_FLAGS.
  *
  * Loaded before libc (LD_PRELOAD), so that its functions are found first: those with which PostgreSQL writes
- * relations (below base/, which then can't grow) and its log (pg_wal/, which then takes nothing at all).
+ * relations (below base/, which then can't grow) and its log (pg_wal/, which then takes nothing at all), and
+ * the API files on their way (uploads/, likewise).
  */
 
 #define _GNU_SOURCE
@@ -32,6 +33,7 @@ static int full(int fd, off_t end) {
     if (length > 0) {
         path[length] = 0;
         if (strstr(path, "/pg_wal/")) answer = flagged("wal.full");
+        else if (strstr(path, "/uploads/")) answer = flagged("uploads.full");
         else if (strstr(path, "/base/"))
             answer = flagged("tables.full") && fstat(fd, &found) == 0 && end > found.st_size;
     }

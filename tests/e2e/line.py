@@ -33,6 +33,10 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{what}\n".encode())
 
+    def entries(self) -> list[dict[str, Any]]:
+        """What it has logged so far: all but lines that are no JSON, such as another program's."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
     async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 20) -> int:
         """Send it a signal and wait for its end; its exit code."""
         if self.process.returncode is None:

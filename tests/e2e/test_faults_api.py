@@ -21,6 +21,7 @@ from domain import db, idempotency
 from tests.e2e.line import CREATE, Child, Line, create, free_port, lives, make_international
 from tests.e2e.private_engines import PrivateEngines
 from tests.e2e.promises import check_promises, eventually, moments, phones, reached
+from tests.e2e.uploads import Uploads
 from tests.e2e.watcher import watching
 
 pytestmark = pytest.mark.faults
@@ -44,22 +45,6 @@ class Import:
             await client.upload(CREATE, self.file, "input.recipients.file", input=self.order)
         )["createTask"]
         return payload
-
-
-@dataclass
-class Uploads:
-    """Where the API keeps files while they are read."""
-
-    folder: Path
-
-    @property
-    def none_there(self) -> bool:
-        """Whether it keeps none."""
-        return not any(self.folder.iterdir())
-
-    async def arrived(self, octets: int) -> bool:
-        """Whether so much of a file is there."""
-        return any(file.stat().st_size >= octets for file in self.folder.iterdir())
 
 
 async def test_an_api_killed_in_the_middle_of_an_import_leaves_nothing(

@@ -11,9 +11,10 @@ import pytest
 from api.demo.service_client import ServiceClient, ServiceError
 from domain import db
 from tests.conftest import wait_until
-from tests.e2e.disk import FillableServer, Part, fillable_postgresql
-from tests.e2e.line import Line, create, lives, make_international, running_line
+from tests.e2e.disk import Disk, FillableDisks, FillableServer, fillable_postgresql
+from tests.e2e.line import Line, create, create_from_file, lives, make_international, running_line
 from tests.e2e.promises import check_promises, phones, reached
+from tests.e2e.uploads import Uploads
 from tests.e2e.watcher import watching
 
 pytestmark = pytest.mark.faults
@@ -35,8 +36,8 @@ async def line(server: FillableServer, redis_url: str, tmp_path: Path) -> AsyncI
         yield running
 
 
-@pytest.mark.parametrize("part", list(Part))
-async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableServer, part: Part) -> None:
+@pytest.mark.parametrize("disk", [Disk.TABLES, Disk.WAL])
+async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableServer, disk: Disk) -> None:
     await line.message_centre(
         "--receipt-delay", "0.05", "--resend-after", "0.5", query=f"window={WINDOW}&binds=2&rate=200"
     )
@@ -47,14 +48,14 @@ async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableS
     task_id = await create(client, made_from, recipients)
     async with watching(client, task_id) as watcher:
         await reached(line, 400)
-        server.fill(part)
+        server.disks.fill(disk)
         await asyncio.to_thread(wait_until, lambda: server.said(NO_SPACE) > 0, 60)
         await _check_refused(client, made_from)
         await asyncio.to_thread(server.make_room)
         # No process of ours died: each message handed over is settled once there is room.
         await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
     assert lives(api, *workers)
-    assert server.said("PANIC") == 0 or part is Part.WAL
+    assert server.said("PANIC") == 0 or disk is Disk.WAL
     assert await db.fetchval("SELECT count(*) FROM task") == 1, "what was refused was not made"
     again = phones(300, after=60_000_000)
     again_id = await create(client, made_from, again)
@@ -65,3 +66,23 @@ async def _check_refused(client: ServiceClient, made_from: dict[str, str]) -> No
     """A task of numbers that need room is refused, by an answer that says whose fault it is not."""
     with pytest.raises(ServiceError, match="takes nothing more"):
         await create(client, made_from, phones(5000, after=30_000_000), idempotencyKey="once")
+
+
+async def test_no_room_for_an_upload(database_url: str, redis_url: str, data_dir: Path) -> None:
+    disks, uploads = FillableDisks(data_dir), Uploads(data_dir / "uploads")
+    file = data_dir / "recipients.csv"
+    async with running_line(database_url, redis_url, data_dir) as line:
+        api, client = await line.api(None, **disks.environment)
+        made_from = await make_international(client, "Hello")
+        disks.fill(Disk.UPLOADS)
+        for count in (50, 100_000):
+            file.write_text("\n".join(phones(count)))
+            with pytest.raises(ServiceError, match="takes nothing more"):
+                await create_from_file(client, made_from, file)
+        assert uploads.none_there
+        disks.make_room()
+        await create_from_file(client, made_from, file)
+        assert uploads.none_there
+        assert await db.fetchval("SELECT count(*) FROM task") == 1
+        errors = [entry["event"] for entry in api.entries() if entry["level"] == "error"]
+        assert errors == ["operation failed"] * 2, "it is told once, and nothing fails because of it later"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 from datetime import UTC, datetime, timedelta
@@ -78,9 +77,8 @@ async def cut_all_connections(database_url: str) -> None:
 
 def warnings_since(child: Child, moment: datetime) -> list[str]:
     """What a process complained of after that moment."""
-    entries = [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("{")]
     return [
         f"{entry['event']}: {entry.get('error')}"
-        for entry in entries
+        for entry in child.entries()
         if entry["level"] != "info" and datetime.fromisoformat(entry["timestamp"]) > moment
     ]
