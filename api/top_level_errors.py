@@ -116,7 +116,7 @@ def failure(error: Exception) -> tuple[str, TopLevelCode]:
 
 # Whether a commit took effect is not known when the connection is lost during it.
 _UNAVAILABLE = (
-    "The service cannot do this at the moment: its database cannot be reached or takes nothing more. "
+    "The service cannot do this at the moment: its database cannot be reached, or a disk takes nothing more. "
     "Try again in a while, with the same idempotency key if you gave one."
 )
 

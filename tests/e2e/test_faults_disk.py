@@ -79,10 +79,10 @@ async def test_no_room_for_an_upload(database_url: str, redis_url: str, data_dir
             file.write_text("\n".join(phones(count)))
             with pytest.raises(ServiceError, match="takes nothing more"):
                 await create_from_file(client, made_from, file)
-        assert uploads.none_there
+        await uploads.emptied()
         disks.make_room()
         await create_from_file(client, made_from, file)
-        assert uploads.none_there
+        await uploads.emptied()
         assert await db.fetchval("SELECT count(*) FROM task") == 1
         errors = [entry["event"] for entry in api.entries() if entry["level"] == "error"]
         assert errors == ["operation failed"] * 2, "it is told once, and nothing fails because of it later"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.conftest import wait_until
 
 
 @dataclass
@@ -12,10 +15,9 @@ class Uploads:
 
     folder: Path
 
-    @property
-    def none_there(self) -> bool:
-        """Whether it keeps none."""
-        return not any(self.folder.iterdir())
+    async def emptied(self) -> None:
+        """Return once it keeps none; they are deleted when the request has been answered."""
+        await asyncio.to_thread(wait_until, lambda: not any(self.folder.iterdir()))
 
     async def arrived(self, octets: int) -> bool:
         """Whether so much of a file is there."""
