@@ -7,6 +7,7 @@ from typing import Any, Final
 from domain.gateway_ids import IdForm
 from workers.gateways import urls
 from workers.smpp.receipt_options import ReceiptOptions
+from workers.smpp.submit_options import LongText
 
 PARAMETERS: Final = {
     "ids": urls.one_of(
@@ -21,6 +22,10 @@ PARAMETERS: Final = {
 }
 
 
-def take(given: dict[str, Any]) -> ReceiptOptions:
-    """Make the options of the parameters given, and take these out of `given`."""
-    return ReceiptOptions(ids=given.pop("ids", None), whole_message=given.pop("receipts", False))
+def take(given: dict[str, Any], long_text: LongText) -> ReceiptOptions:
+    """Make the options of the parameters given, and take these out of `given`.
+
+    What travels as one submit_sm has one id, so its receipt speaks for all of it.
+    """
+    once = given.pop("receipts", False) or long_text is LongText.PAYLOAD
+    return ReceiptOptions(ids=given.pop("ids", None), whole_message=once)

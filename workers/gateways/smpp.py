@@ -128,7 +128,7 @@ class SmppGateway:
         mode = given.pop("mode", BindMode.TRANSCEIVER)
         context = tls.take(url, given)
         submits = submit_parameters.take(given)
-        receipts = receipt_parameters.take(given)
+        receipts = receipt_parameters.take(given, submits.long_text)
         binds = given.pop("binds", 1)
         rate = given.pop("rate", None)
         hold = given.pop("hold", DEFAULT_HOLD)
