@@ -16,14 +16,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from api import downloads
+from api.answers import Answers
 from api.body_limit import BodyLimit
 from api.callbacks import Callbacks
 from api.context import Services, context_factory, on_connect
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
+from api.reuse import Natures
 from api.schema import schema
 from api.signed_links import LinkSigner
-from api.transport import PREFLIGHT_HEADER, ConnectHook, ContextFactory, GraphQLEndpoint, UploadPolicy
+from api.transport import (
+    PREFLIGHT_HEADER,
+    ConnectHook,
+    ContextFactory,
+    GraphQLEndpoint,
+    Respond,
+    UploadPolicy,
+)
 from domain import db
 from domain.bus import open_bus
 from domain.pricing import parse_prices
@@ -42,6 +51,7 @@ def create_app(
     *,
     uploads: UploadPolicy,
     on_connect: ConnectHook | None = None,
+    respond: Respond | None = None,
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan | None = None,
     cors_origins: Sequence[str] = (),
@@ -59,6 +69,7 @@ def create_app(
         context,
         uploads=uploads,
         on_connect=on_connect,
+        respond=respond,
         page=page if graphiql else None,
         allowed_origins=cors_origins,
     )
@@ -109,6 +120,7 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
     services = Services(settings, LinkSigner(settings.signing_key()), intake)
+    answers = Answers(services.inquiries, Natures(schema._schema))  # noqa: SLF001 - there is no other way to it
     callbacks = Callbacks(settings.signing_key(), settings.opt_out_words)
 
     @asynccontextmanager
@@ -125,6 +137,7 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         context_factory(services),
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
         on_connect=on_connect,
+        respond=answers.respond,
         routes=[*downloads.routes(services.signer), *callbacks.routes()],
         lifespan=lifespan,
         cors_origins=settings.cors_origins,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from api.top_level_errors import TopLevelCode, TopLevelError
 from domain import access
-from domain.access import Viewer
+from domain.access import Inquiry, Viewer
 from domain.states import Role
 
 HEADER = "Authorization"
@@ -24,15 +24,15 @@ _INCLUDED: dict[Role, frozenset[Role]] = {
 """The roles whose rights a role has."""
 
 
-async def viewer_of(authorization: object) -> Viewer | None:
-    """Whom the value of an Authorization header speaks for; None if it is no valid bearer token."""
+def inquiry_of(authorization: object) -> Inquiry | None:
+    """What to ask about the value of an Authorization header; None if it holds no bearer token."""
     if not isinstance(authorization, str):
         return None
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or not token.isascii():
         return None
-    return await access.viewer_of(token)
+    return Inquiry(access.hash_of(token))
 
 
 def in_connection_init(payload: Mapping[str, object]) -> object:

@@ -11,6 +11,8 @@ from starlette.requests import HTTPConnection
 from strawberry.exceptions import ConnectionRejectionError
 
 from api import auth
+from api.answers import Ledger, ledger_of
+from api.inquiries import Inquiries
 from api.signed_links import LinkSigner
 from domain import db
 from domain.access import Viewer
@@ -29,6 +31,7 @@ class Services:
     settings: Settings
     signer: LinkSigner
     intake: Intake
+    inquiries: Inquiries = field(default_factory=Inquiries)
     opened_bus: Bus | None = None
 
     @property
@@ -51,11 +54,15 @@ class Context:
     viewer: Viewer | None = None
     token_given: bool = False
     connection_params: dict[str, object] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    """What is shown in answer to this request; of a socket, nobody looks at it."""
 
     async def identify(self, authorization: object) -> None:
         """Find out who is asking."""
         self.token_given = authorization is not None
-        self.viewer = await auth.viewer_of(authorization)
+        inquiry = auth.inquiry_of(authorization)
+        standing = await self.services.inquiries.standing(inquiry) if inquiry else None
+        self.viewer = standing.viewer if standing else None
 
     def require(self, role: Role = Role.VIEWER) -> Viewer:
         """Who is asking, if they have the rights of `role`. Raises `TopLevelError`."""
@@ -69,8 +76,13 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
     """What makes the context of a request, or of a socket."""
 
     async def make(connection: HTTPConnection) -> Context:
+        authorization = connection.headers.get(auth.HEADER)
+        ledger = ledger_of(connection)
+        if ledger is not None:
+            viewer = ledger.standing.viewer if ledger.standing else None
+            return Context(services, viewer, token_given=authorization is not None, ledger=ledger)
         context = Context(services)
-        await context.identify(connection.headers.get(auth.HEADER))
+        await context.identify(authorization)
         return context
 
     return make

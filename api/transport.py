@@ -29,6 +29,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from api.answers import ledger_of
 from api.top_level_errors import TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
 from domain import db
@@ -69,6 +70,11 @@ SCHEMA_EXTENSIONS: tuple[type[SchemaExtension] | Callable[[], SchemaExtension], 
     lambda: ValidationCache(maxsize=500),
 )
 """What every schema served here is made with: coded errors, and documents parsed and validated once."""
+
+
+Execute = Callable[[Request], Awaitable[Response]]
+Respond = Callable[[Request, Execute], Awaitable[Response]]
+"""Answers a POST request, with or without executing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         *,
         uploads: UploadPolicy,
         on_connect: ConnectHook | None = None,
+        respond: Respond | None = None,
         page: Callable[[Request], Response] | None = None,
         allowed_origins: Sequence[str] = (),
     ) -> None:
@@ -144,6 +151,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         )
         self._context = context
         self._on_connect = on_connect
+        self._respond = respond or _execute
         self._page = page
         self._uploads = uploads
 
@@ -165,7 +173,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         if request.method != "POST":
             return self._answer_other_method(request)
         try:
-            return await self.run(request)
+            return await self._respond(request, self.run)
         except HTTPException as refused:
             return JSONResponse(refusal_body(refused.reason), refused.status_code)
         except GraphQLError as refused:
@@ -213,8 +221,10 @@ class GraphQLEndpoint(GraphQL[Any, None]):
             refused = GraphQLError(str(error), original_error=error)
             return ExecutionResult(data=None, errors=[refused])
 
-    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:  # noqa: ARG002
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         if result.errors:
+            if ledger := ledger_of(request):
+                ledger.faulty = True
             result.errors = present(result.errors)
         return process_result(result)
 
@@ -262,6 +272,10 @@ class GraphQLEndpoint(GraphQL[Any, None]):
             return replace_placeholders_with_files(operations, places, form.files)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise HTTPException(400, "The part `map` doesn't fit `operations` and the files.") from error
+
+
+async def _execute(request: Request, execute: Execute) -> Response:
+    return await execute(request)
 
 
 def _top_level(error: GraphQLError) -> dict[str, object]:

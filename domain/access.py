@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import asyncpg
 
 from domain import db
 from domain.errors import InvalidInput
@@ -28,6 +31,28 @@ class Viewer:
     role: Role
     token_id: int
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """Whom a token speaks for, and whether counters of these tasks have moved."""
+
+    token_hash: bytes
+    task_ids: str = "{}"
+    """Written as PostgreSQL writes an array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The answer to an inquiry: who is asking, and how far things are at this moment."""
+
+    viewer: Viewer
+    place: int
+    """The newest place in the account's change feed: see `domain.feed`."""
+    counted: int
+    """The sum of the counters' revisions of the tasks inquired about."""
+    read_at: datetime
+    """The database's clock."""
 
 
 async def create_token(
@@ -61,7 +86,7 @@ async def create_token(
         await conn.execute(
             "INSERT INTO access_token (account_id, token_hash, role, expires_at) VALUES ($1, $2, $3, $4)",
             account_id,
-            _hash(token),
+            hash_of(token),
             role.value,
             expires_at,
         )
@@ -70,19 +95,32 @@ async def create_token(
 
 async def viewer_of(token: str) -> Viewer | None:
     """Whom a token speaks for; None if it is unknown, expired or revoked."""
-    row = await db.fetchrow(
+    inquiry = Inquiry(hash_of(token))
+    standing = (await standings([inquiry])).get(inquiry)
+    return standing.viewer if standing else None
+
+
+async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
+    """Answer many inquiries with one statement; nothing for a token that is unknown, expired or revoked."""
+    rows = await db.fetch(
         """
-        SELECT a.id, a.name, a.time_zone, a.currency, t.role, t.id AS token_id, t.expires_at
-        FROM access_token t JOIN account a ON a.id = t.account_id
-        WHERE t.token_hash = $1
-          AND t.revoked_at IS NULL
-          AND (t.expires_at IS NULL OR t.expires_at > groupsms_now())
+        SELECT asked.token_hash, asked.task_ids, a.id, a.name, a.time_zone, a.currency, a.change_seq,
+               t.role, t.id AS token_id, t.expires_at, groupsms_now() AS read_at,
+               (SELECT coalesce(sum(c.revision), 0)::bigint FROM task_counter c
+                WHERE c.task_id = ANY(asked.task_ids::bigint[])) AS counted
+        FROM unnest($1::bytea[], $2::text[]) AS asked (token_hash, task_ids)
+        JOIN access_token t ON t.token_hash = asked.token_hash
+        JOIN account a ON a.id = t.account_id
+        WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > groupsms_now())
         """,
-        _hash(token),
+        [inquiry.token_hash for inquiry in inquiries],
+        [inquiry.task_ids for inquiry in inquiries],
     )
-    if row is None:
-        return None
-    return Viewer(
+    return {Inquiry(row["token_hash"], row["task_ids"]): _standing(row) for row in rows}
+
+
+def _standing(row: asyncpg.Record) -> Standing:
+    viewer = Viewer(
         account_id=row["id"],
         account_name=row["name"],
         time_zone=row["time_zone"],
@@ -91,9 +129,11 @@ async def viewer_of(token: str) -> Viewer | None:
         token_id=row["token_id"],
         expires_at=row["expires_at"],
     )
+    return Standing(viewer, place=row["change_seq"], counted=row["counted"], read_at=row["read_at"])
 
 
-def _hash(token: str) -> bytes:
+def hash_of(token: str) -> bytes:
+    """What is stored of a token."""
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -62,6 +62,8 @@ class TaskView:
     sent_at: datetime | None
     finished_at: datetime | None
     revision: int
+    counted: int
+    """What the counters contribute to `revision`."""
     change_seq: int
     recipients: RecipientSummary
     counts: Counts
@@ -90,6 +92,11 @@ class TaskView:
             return None
         elapsed = (self.sent_at or self.finished_at or self.read_at) - self.started_at
         return self.counts.handed_over / max(elapsed.total_seconds(), 0.001)
+
+    @property
+    def rate_moves(self) -> bool:
+        """Whether its rate is another one at every moment, though nothing of it has changed."""
+        return self.started_at is not None and (self.sent_at or self.finished_at) is None
 
     @property
     def estimated_finish_at(self) -> datetime | None:
@@ -289,6 +296,7 @@ def task_view(row: asyncpg.Record) -> TaskView:
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
         revision=row["total_revision"],
+        counted=row["total_revision"] - row["revision"],
         change_seq=row["change_seq"],
         recipients=recipients,
         counts=_counts(row),

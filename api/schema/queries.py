@@ -129,13 +129,18 @@ class Query:
             TaskOrder | None, strawberry.argument(description="In what order; left out: newest first.")
         ] = strawberry.UNSET,
     ) -> TaskConnection:
-        account_id = info.context.require().account_id
+        info.context.require()
         chosen = filter.chosen() if filter else TaskFilter()
-        return await list_tasks(account_id, chosen, order_by or None, size(first), after or None)
+        return await list_tasks(info.context, chosen, order_by or None, size(first), after or None)
 
     @field("A task; null if there is none with this id.")
     async def task(self, info: Info, id: Id) -> Task | None:  # noqa: A002
-        return await _task(info.context.require(), str(global_ids.key_of("Task", id)))
+        viewer = info.context.require()
+        view = await task_reads.find_task(viewer.account_id, global_ids.key_of("Task", id))
+        if view is None:
+            return None
+        info.context.ledger.show(view)
+        return Task.of(view, Loaders(viewer.account_id))
 
     @field("The numbers that the account never texts, in the order of the numbers.")
     async def opt_outs(

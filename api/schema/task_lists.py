@@ -6,6 +6,7 @@ from datetime import datetime
 
 import strawberry
 
+from api.context import Context
 from api.schema import global_ids
 from api.schema.connections import Connection, edges, page_info, refusing_bad_input
 from api.schema.enums import OrderDirection, TaskOrderField, TaskStatus
@@ -71,11 +72,13 @@ def change_cursor(account_id: int, place: int) -> str:
 
 
 async def list_tasks(
-    account_id: int, chosen: TaskFilter, order: TaskOrder | None, first: int, after: str | None
+    context: Context, chosen: TaskFilter, order: TaskOrder | None, first: int, after: str | None
 ) -> TaskConnection:
-    """A page of an account's tasks, newest first unless told otherwise."""
+    """A page of the viewer's tasks, newest first unless told otherwise."""
+    account_id = context.require().account_id
     # Read before the page: a change in between is then replayed rather than missed.
-    place = await feed.newest_place(account_id)
+    standing = context.ledger.standing
+    place = standing.place if standing else await feed.newest_place(account_id)
     with refusing_bad_input():
         page = await task_reads.list_tasks(
             account_id,
@@ -85,6 +88,8 @@ async def list_tasks(
             first=first,
             after=after,
         )
+    for view in page.items:
+        context.ledger.show(view)
     loaders = Loaders(account_id)
     nodes = [Task.of(view, loaders) for view in page.items]
     return TaskConnection(
