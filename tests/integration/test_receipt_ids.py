@@ -67,7 +67,7 @@ async def teach(world: World, travel: Travel, resp: str, receipt: str, start: in
     await travel(SOON)
     await sweep.recover(world.bell, 0)
     assert set(await results(claim)) == {SendResult.DELIVERED}
-    await travel.back()
+    await travel(timedelta())
     return claim
 
 
