@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -214,11 +215,11 @@ def _unauthorised(headers: dict[str, str]) -> str:
 
 
 @asynccontextmanager
-async def huawei_platform() -> AsyncIterator[HuaweiPlatform]:
+async def huawei_platform(tls: ssl.SSLContext | None = None) -> AsyncIterator[HuaweiPlatform]:
     """Run a platform on a free port."""
     async with httpx.AsyncClient(trust_env=False) as http:
         platform = HuaweiPlatform(http)
-        server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(platform.serve, "127.0.0.1", 0, ssl=tls)
         platform.port = server.sockets[0].getsockname()[1]
         try:
             yield platform

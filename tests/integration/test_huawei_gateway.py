@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from tests.integration.huawei_platform import (
     said,
 )
 from tests.integration.message_centre import until
+from tests.integration.test_smpp_tls import AUTHORITY, CERTIFICATES
 from tests.integration.world import phones
 from workers.gateways import open_gateway
 from workers.gateways.huawei_api import Difficulty
@@ -346,6 +348,27 @@ async def test_a_platform_that_cannot_be_reached_got_nothing(platform: HuaweiPla
 
     assert not platform.posted
     assert [entry["event"] for entry in logs].count("gateway_unreachable") == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "outcome"),
+    [
+        ("localhost", f"ca={AUTHORITY}", Outcome.ACCEPTED),
+        ("127.0.0.1", f"ca={AUTHORITY}", Outcome.NOT_HANDED_OVER),
+        ("localhost", "", Outcome.NOT_HANDED_OVER),
+    ],
+)
+async def test_the_platform_must_prove_who_it_is(host: str, authority: str, outcome: Outcome) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATES / "localhost.pem")
+    async with huawei_platform(context) as platform:
+        url = platform.url(authority).replace("huawei+http", "huawei").replace("127.0.0.1", host)
+        gateway = open_gateway("default", url)
+        await gateway.start(_nothing_comes_in)
+        assert await outcomes(gateway, *phones(1)) == [outcome]
+        await gateway.close()
+
+    assert len(platform.posted) == (outcome is Outcome.ACCEPTED)
 
 
 async def test_nothing_is_sent_after_the_moment_a_message_names(platform: HuaweiPlatform) -> None:
