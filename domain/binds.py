@@ -17,6 +17,9 @@ from domain import db
 
 LEASE = timedelta(seconds=10)
 """How long a bind belongs to a worker that says nothing more."""
+STALLED = timedelta(seconds=2)
+"""How long a worker may say nothing in the middle of dealing with binds."""
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,11 @@ class LeasedBinds:
                 )
 
     async def _lock(self, conn: db.Connection) -> None:
-        """Let one worker at a time deal with this gateway's binds, until the transaction ends."""
+        """Let one worker at a time deal with this gateway's binds, until the transaction ends.
+
+        A worker that is frozen in the middle must not stop the others, so the database ends its transaction.
+        """
+        await conn.execute(f"SET LOCAL idle_in_transaction_session_timeout = {STALLED // MILLISECOND}")
         await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('binds ' || $1, 0))", self._gateway)
 
     async def _say(self, conn: db.Connection, *, able: bool) -> None:

@@ -34,6 +34,7 @@ UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 """What a statement may raise although nothing is wrong with it: worth trying again a little later."""
 LOOK_AGAIN = 0.5

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from domain import db
@@ -135,3 +136,17 @@ async def test_many_at_once_never_hold_more_than_there_are() -> None:
     rows = await db.fetch("SELECT slot, owner FROM bind_slot")
     assert sorted(row["slot"] for row in rows) == [1, 2, 3]
     assert len({row["owner"] for row in rows}) == 3
+
+
+async def test_a_worker_frozen_while_it_deals_with_binds_does_not_stop_the_others(connected: str) -> None:
+    frozen, living = workers(2, 2)
+    connection = await asyncpg.connect(connected)
+    try:
+        await connection.execute("BEGIN")
+        await frozen._lock(connection)
+        async with asyncio.timeout(5):
+            assert (await living.renew(())).slots == {1, 2}
+        with pytest.raises(db.UNAVAILABLE):
+            await connection.execute("COMMIT")
+    finally:
+        connection.terminate()

@@ -246,6 +246,7 @@ class BindPool:
         events = self._events
         bind.keepers = [
             BindKeeper(
+                slot,
                 self.endpoint,
                 command,
                 self._options,

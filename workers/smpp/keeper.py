@@ -134,6 +134,7 @@ class BindKeeper:
 
     def __init__(
         self,
+        slot: int,
         endpoint: Endpoint,
         command_id: int,
         options: SessionOptions,
@@ -156,7 +157,7 @@ class BindKeeper:
         self._on_change = on_change
         self._closing = False
         self._rest = 0.0
-        self._log = attempts.log.bind(bind=Command(command_id).name.removeprefix("BIND_").lower())
+        self._log = attempts.log.bind(bind=Command(command_id).name.removeprefix("BIND_").lower(), slot=slot)
 
     async def run(self) -> None:
         """Keep the bind up until cancelled."""
