@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,40 +47,49 @@ class Import:
         return payload
 
 
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long_form)])
 async def test_an_api_killed_in_the_middle_of_an_import_leaves_nothing(
-    private_line: Line, private: PrivateEngines, tmp_path: Path, chance: random.Random
+    private_line: Line, private: PrivateEngines, tmp_path: Path, chance: random.Random, kills: int
 ) -> None:
     line, port, uploads = private_line, free_port(), Uploads(tmp_path / "uploads")
     api, client = await line.api(port)
     wanted = _import_of(IMPORTED, await make_international(client, "Hello"), tmp_path)
-    moments: list[Callable[[], Awaitable[object]]] = [
-        lambda: uploads.arrived(chance.randrange(1, 12 * IMPORTED)),
-        lambda: _is_read(api),
-        *(lambda: _copied(chance.randrange(1, IMPORTED)) for _ in range(3)),
-    ]
-    chance.shuffle(moments)
-    for times, moment in enumerate(moments, start=1):
-        await _kill_at(moment, api, wanted, client)
+    for times in range(1, kills + 1):
+        await _kill_at(_moment(chance, api, uploads), api, wanted, client)
         await _check_nothing_made()
         api, client = await line.api(port)
         # What the dead one left is removed at the next start.
         await uploads.emptied()
         # Its key is free again after a while.
         await private.set_clock_ahead(times * (idempotency.LEASE + timedelta(seconds=1)))
-    for table in ("rejected_row", "chunk"):
-        async with _locked_against_writing(table) as somebody_waits:
-            await _kill_at(somebody_waits, api, wanted, client)
-        await _check_nothing_made()
-        api, client = await line.api(port)
-    await private.set_clock_ahead((len(moments) + 1) * (idempotency.LEASE + timedelta(seconds=1)))
+    # When all its rows are written and only its chunks and the commit are missing.
+    async with _locked_against_writing("chunk") as somebody_waits:
+        await _kill_at(somebody_waits, api, wanted, client)
+    await _check_nothing_made()
+    api, client = await line.api(port)
+    await private.set_clock_ahead((kills + 1) * (idempotency.LEASE + timedelta(seconds=1)))
 
+    # Killed as soon as it is made, so most likely without an answer.
+    importing = asyncio.create_task(wanted.run(client))
+    await eventually(lambda: db.fetchval("SELECT count(*) FROM task"))
+    await api.stop(signal.SIGKILL)
+    with suppress(httpx.TransportError):
+        await importing
+    _, client = await line.api(port)
     first, second = await wanted.run(client), await wanted.run(client)
     assert first["errors"] == second["errors"] == []
     assert first["task"] == second["task"]
+    assert await db.fetchval("SELECT count(*) FROM task") == 1
     assert first["task"]["recipients"] == {"imported": IMPORTED, "invalid": 1, "duplicates": 1}
     assert await db.fetchval("SELECT count(*) FROM message") == IMPORTED
     assert await db.fetchval("SELECT count(*) FROM rejected_row") == 2
     await uploads.emptied()
+
+
+def _moment(chance: random.Random, api: Child, uploads: Uploads) -> Callable[[], Awaitable[object]]:
+    """Whether some point of an import has come: in its upload, its reading or its COPY."""
+    octets, rows = chance.randrange(1, 12 * IMPORTED), chance.randrange(1, IMPORTED)
+    return chance.choice([lambda: uploads.arrived(octets), lambda: _is_read(api), lambda: _copied(rows)])
 
 
 def _import_of(count: int, made_from: dict[str, str], folder: Path) -> Import:
