@@ -483,6 +483,7 @@ async def test_the_callback_of_the_url_goes_before_our_own(platform: HuaweiPlatf
         ("huawei://key:s3cr3t@host?system_type=x", "unknown parameter"),
         ("huawei://key:s3cr3t@host?callback=example.com", "callback must be"),
         ("huawei://key:s3cr3t@host?ca=/nowhere", "ca must name a file"),
+        (f"huawei://key:s3cr3t@host?ca={__file__}", "ca must name a file"),
         ("huawei://key:s3cr3t%22@host", "without quotes"),
         ("huawei+https://key:s3cr3t@host", "must begin with"),
     ],

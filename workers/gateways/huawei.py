@@ -52,8 +52,8 @@ class Account:
     """The application access address, such as https://smsapi.cn-north-4.myhuaweicloud.com:443."""
     app_key: str
     app_secret: str
-    ca_file: str | None = None
-    """Who is trusted to say that the platform is the platform; None: the usual authorities."""
+    tls: ssl.SSLContext | None = None
+    """Says who is trusted to prove that the platform is the platform; None: the usual authorities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class HuaweiGateway:
         """Open no connection yet; returns at once."""
         self._client = httpx.AsyncClient(
             base_url=self._account.url,
-            verify=_trusting(self._account.ca_file),
+            verify=self._account.tls or True,
             timeout=httpx.Timeout(
                 self._options.response_timeout, connect=self._options.connect_timeout, pool=None
             ),
@@ -379,10 +379,6 @@ class HuaweiGateway:
         while True:
             await self._clock.sleep(SWEEP_INTERVAL)
             self._give_back_overdue()
-
-
-def _trusting(ca_file: str | None) -> ssl.SSLContext | bool:
-    return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -41,10 +41,11 @@ def _web_address(url: urls.GatewayUrl, key: str, value: str) -> str:
     return value
 
 
-def _file(url: urls.GatewayUrl, key: str, value: str) -> str:
-    if not Path(value).is_file():
-        url.refuse(f"{key} must name a file with certificates")
-    return value
+def _authority(url: urls.GatewayUrl, key: str, value: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=value)
+    except (ssl.SSLError, OSError):
+        url.refuse(f"{key} must name a file with certificates in PEM format")
 
 
 PARAMETERS: Final = {
@@ -54,7 +55,7 @@ PARAMETERS: Final = {
     "connect_timeout": urls.number(0.1, 60),
     "response_timeout": urls.number(0.1, 600),
     "callback": _web_address,
-    "ca": _file,
+    "ca": _authority,
 }
 
 
