@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 
 from domain import db
 
@@ -63,7 +64,7 @@ async def reserve(gateway: str, length: float, horizon: Horizon, lead: float = 0
                   extract(epoch FROM groupsms_now())::float8 AS now
         """,
         gateway,
-        timedelta(seconds=length),
+        timedelta(microseconds=ceil(length * 1e6)),  # rounded down, many short runs would exceed the rate
         timedelta(seconds=horizon.ahead),
         timedelta(seconds=horizon.impossible),
         timedelta(seconds=horizon.over),
