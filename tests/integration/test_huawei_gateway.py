@@ -323,6 +323,23 @@ async def test_what_may_have_been_taken_is_in_doubt_and_never_sent_again(
     assert len(platform.posted) == 1
 
 
+@pytest.mark.parametrize("answer", [Answer(502), Answer(200, b"<html>"), Answer(200, octets=0)])
+async def test_while_answers_say_nothing_little_is_put_in_doubt(
+    platform: HuaweiPlatform, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    monkeypatch.setattr("workers.gateways.huawei_trouble.PAUSES", _short_pauses())
+    platform.answer = answering(answer)
+    in_doubt = 0
+    async with sending(platform) as gateway:
+        for _ in range(3):
+            async with asyncio.timeout(5):
+                await gateway.ready()
+            in_doubt += (await outcomes(gateway, *phones(100))).count(Outcome.IN_DOUBT)
+
+    assert [len(posted.numbers) for posted in platform.posted] == [100, 10, 10]
+    assert in_doubt == 120
+
+
 async def test_no_answer_in_time_is_in_doubt(platform: HuaweiPlatform) -> None:
     platform.answer = answering(Answer(after=asyncio.Event()))
     async with sending(platform, "response_timeout=0.2") as gateway:

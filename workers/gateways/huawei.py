@@ -263,7 +263,8 @@ class HuaweiGateway:
                 self._read(request, await self._ask(request, timeout))
         except (httpx.HTTPError, TimeoutError) as error:
             reason = f"{type(error).__name__} {error}".strip()
-            self._recovery.failed(Trouble(Difficulty.UNREACHABLE, reason))
+            difficulty = Difficulty.UNCLEAR if request.sent else Difficulty.UNREACHABLE
+            self._recovery.failed(Trouble(difficulty, reason))
         except _TooLateError:
             reason = "too late"
         finally:
@@ -329,6 +330,9 @@ class HuaweiGateway:
             self._recovery.failed(reading.trouble)
         elif any(handover.outcome is not Outcome.IN_DOUBT for handover in reading.handovers.values()):
             self._recovery.succeeded()
+        else:
+            reason = reading.remark or "the answer has no result for any number"
+            self._recovery.failed(Trouble(Difficulty.UNCLEAR, reason))
         if reading.remark and reading.remark not in self._told:
             self._told.add(reading.remark)
             self._log.warning("request_not_accepted", reason=reading.remark, numbers=len(request.flights))
@@ -338,7 +342,7 @@ class HuaweiGateway:
                 self._give_back((flight,))
             else:
                 flight.land(handover)
-        if reading.trouble is not None:
+        if self._recovery.in_trouble:
             self._give_back_waiting()
 
     def _leave_unanswered(self, request: _Request, reason: str) -> None:

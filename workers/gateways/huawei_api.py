@@ -41,11 +41,13 @@ class Difficulty(Enum):
     BUSY = auto()
     UNREACHABLE = auto()
     """Nothing was sent."""
+    UNCLEAR = auto()
+    """Something was sent, and nobody knows what became of it: to go on would put ever more in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Nothing of a request was taken, and the next one would fare no better."""
+    """Nothing of a request is known to be taken, and the next one would fare no better."""
 
     difficulty: Difficulty
     reason: str

@@ -12,6 +12,7 @@ PAUSES: Final = {
     Difficulty.SET_UP: (5.0, 60.0),
     Difficulty.BUSY: (1.0, 30.0),
     Difficulty.UNREACHABLE: (0.5, 30.0),
+    Difficulty.UNCLEAR: (1.0, 30.0),
 }
 """Seconds: the first pause, and what doubling it ends at."""
 LONGEST_ASKED_FOR: Final = 300.0
@@ -65,5 +66,7 @@ class Recovery:
             self._log.error("gateway_bars_us", reason=trouble.reason, advice="tried again until it is mended")
         elif trouble.difficulty is Difficulty.BUSY:
             self._log.warning("gateway_busy", reason=trouble.reason)
-        else:
+        elif trouble.difficulty is Difficulty.UNREACHABLE:
             self._log.warning("gateway_unreachable", reason=trouble.reason)
+        else:
+            self._log.warning("gateway_unclear", reason=trouble.reason)
