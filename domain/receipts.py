@@ -96,8 +96,11 @@ def _digits(number: str) -> int:
 
 
 async def apply_stored(inbox_ids: Sequence[int], shard: int) -> set[int]:
-    """Apply the receipts with these inbox ids where their segment is known; returns the tasks changed."""
-    return await _apply("r.id = ANY($1::bigint[])", list(inbox_ids), shard)
+    """Apply receipts just stored, where their segment is known; returns the tasks changed.
+
+    What is known by now came before them, also where the database's clock, set back since, says otherwise.
+    """
+    return await _apply("r.id = ANY($1::bigint[])", list(inbox_ids), shard, ahead=LATEST)
 
 
 async def apply_waiting(gateway_message_ids: Sequence[str], shard: int) -> set[int]:
@@ -133,9 +136,9 @@ async def forget_unmatched() -> None:
     )
 
 
-async def _apply(which: str, argument: object, shard: int) -> set[int]:
+async def _apply(which: str, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
     async with db.transaction() as conn:
-        matched = await conn.fetch(_MATCH.replace("{which}", which), argument, LATEST, AHEAD)
+        matched = await conn.fetch(_MATCH.replace("{which}", which), argument, LATEST, AHEAD, ahead)
         if not matched:
             return set()
         taken = await conn.fetch(
@@ -176,22 +179,23 @@ async def _apply(which: str, argument: object, shard: int) -> set[int]:
 _MATCH = """
     SELECT r.id, r.gateway, r.gateway_message_id, r.state, r.received_at, r.status, r.error_code,
            r.whole_message, s.task_id, s.position, s.index, s.number, s.charged,
-           f.form IS NULL AND NOT r.same_id AND s.result = 1 AND m.result = 1 AND m.handover = 1
-               AS shows_form
+           f.form IS NULL AND coalesce(f.same, 0) < $4::int AND NOT r.same_id
+               AND s.result = 1 AND m.result = 1 AND m.handover = 1 AS shows_form
     FROM receipt_inbox r
     JOIN segment s USING (gateway_message_id, gateway, number)
     JOIN message m USING (task_id, position)
     LEFT JOIN gateway_id_form f ON f.gateway = r.gateway
     WHERE {which}
       AND (r.segment IS NULL OR r.segment = s.index)
-      AND s.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $3::interval
+      AND s.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
       AND NOT EXISTS (
-          SELECT FROM segment AS later
-          WHERE (later.gateway_message_id, later.gateway, later.number)
+          SELECT FROM segment AS likelier
+          WHERE (likelier.gateway_message_id, likelier.gateway, likelier.number)
               = (s.gateway_message_id, s.gateway, s.number)
-            AND (later.submitted_at, later.task_id, later.position)
-              > (s.submitted_at, s.task_id, s.position)
-            AND later.submitted_at <= r.stored_at + $3::interval
+            AND likelier.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
+            AND (likelier.submitted_at <= r.stored_at + $3::interval,
+                 likelier.submitted_at, likelier.task_id, likelier.position)
+              > (s.submitted_at <= r.stored_at + $3::interval, s.submitted_at, s.task_id, s.position)
       )
     ORDER BY s.task_id, s.position, s.index, r.id
     FOR NO KEY UPDATE OF m
