@@ -95,10 +95,9 @@ class _Kept:
 class Answers:
     """The kept answers of a process."""
 
-    def __init__(self, inquiries: Inquiries, natures: Natures, room: int = ROOM) -> None:
+    def __init__(self, inquiries: Inquiries, natures: Natures) -> None:
         self._inquiries = inquiries
         self._natures = natures
-        self._room = room
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._octets = 0
         self._callers: OrderedDict[bytes, tuple[int, Role]] = OrderedDict()
@@ -188,7 +187,7 @@ class Answers:
             until=_until(nature, ledger, ledger.standing.read_at),
         )
         self._octets += _octets(key, kept)
-        while self._octets > self._room:
+        while self._octets > ROOM:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: Key) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 from api.body_limit import JSON_LIMIT
 
@@ -72,6 +74,22 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+class PatientSocket(WebSocketsSansIOProtocol):
+    """Closes a socket whose peer answers no ping with 1001, "going away", where uvicorn says 1011.
+
+    For graphql-ws 1011 is fatal: a laptop that wakes up, or a client of ours that was frozen, would find its
+    subscription ended for good instead of connecting again.
+    """
+
+    def keepalive_timeout(self) -> None:
+        """Nothing has come in answer to a ping."""
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(CloseCode.GOING_AWAY, "no answer to a ping")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
+
+
 async def serve(
     app: ASGIApp, bound: socket.socket, *, shutdown_seconds: float, announce: Callable[[], None]
 ) -> bool:
@@ -85,7 +103,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws="websockets-sansio",
+        ws=PatientSocket,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,
         ws_max_size=JSON_LIMIT,

@@ -108,15 +108,16 @@ async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
                t.role, t.id AS token_id, t.expires_at, groupsms_now() AS read_at,
                (SELECT coalesce(sum(c.revision), 0)::bigint FROM task_counter c
                 WHERE c.task_id = ANY(asked.task_ids::bigint[])) AS counted
-        FROM unnest($1::bytea[], $2::text[]) AS asked (token_hash, task_ids)
-        JOIN access_token t ON t.token_hash = asked.token_hash
+        FROM unnest($1::text[], $2::text[]) AS asked (token_hash, task_ids)
+        JOIN access_token t ON t.token_hash = decode(asked.token_hash, 'hex')
         JOIN account a ON a.id = t.account_id
         WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > groupsms_now())
         """,
-        [inquiry.token_hash for inquiry in inquiries],
+        # As text: about an array of bytea asyncpg would have to ask first, on each new connection.
+        [inquiry.token_hash.hex() for inquiry in inquiries],
         [inquiry.task_ids for inquiry in inquiries],
     )
-    return {Inquiry(row["token_hash"], row["task_ids"]): _standing(row) for row in rows}
+    return {Inquiry(bytes.fromhex(row["token_hash"]), row["task_ids"]): _standing(row) for row in rows}
 
 
 def _standing(row: asyncpg.Record) -> Standing:
