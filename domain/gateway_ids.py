@@ -15,6 +15,9 @@ from domain.db import Connection
 
 ENOUGH = 5
 """So many agreements show a gateway's form, if at most a tenth as many spoke for another."""
+COUNTED = 10 * ENOUGH
+"""No more agreements in the same form are counted: of a gateway that mixes forms each would be a row to queue
+for, again and again."""
 
 LONGEST_NUMBER = 20
 """Digits of the longest id that is taken for a number: those of 64 bits, unsigned, in decimal."""

@@ -138,7 +138,9 @@ async def forget_unmatched() -> None:
 
 async def _apply(which: str, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
     async with db.transaction() as conn:
-        matched = await conn.fetch(_MATCH.replace("{which}", which), argument, LATEST, AHEAD, ahead)
+        matched = await conn.fetch(
+            _MATCH.replace("{which}", which), argument, LATEST, AHEAD, ahead, gateway_ids.COUNTED
+        )
         if not matched:
             return set()
         taken = await conn.fetch(
@@ -179,7 +181,7 @@ async def _apply(which: str, argument: object, shard: int, *, ahead: timedelta =
 _MATCH = """
     SELECT r.id, r.gateway, r.gateway_message_id, r.state, r.received_at, r.status, r.error_code,
            r.whole_message, s.task_id, s.position, s.index, s.number, s.charged,
-           f.form IS NULL AND coalesce(f.same, 0) < $4::int AND NOT r.same_id
+           f.form IS NULL AND coalesce(f.same, 0) < $5::int AND NOT r.same_id
                AND s.result = 1 AND m.result = 1 AND m.handover = 1 AS shows_form
     FROM receipt_inbox r
     JOIN segment s USING (gateway_message_id, gateway, number)

@@ -214,6 +214,21 @@ async def test_several_workers_learn_together(world: World, travel: Travel) -> N
     assert await form() == IdForm.HEX_DECIMAL
 
 
+async def test_a_gateway_that_mixes_forms_is_counted_no_further(world: World, travel: Travel) -> None:
+    ids = [f"{value:x}" for value in range(0xABC00, 0xABC00 + 90)]
+    claim = await settled(world, *ids)
+    decimal = [said(str(int(ids[p - 1], 16)), claim.numbers[p]) for p in range(1, 5)]
+    capitals = [said(ids[p - 1].upper(), claim.numbers[p]) for p in range(5, 9)]
+    await world.receive(*decimal, *capitals)
+    await travel(SOON)
+    await sweep.recover(world.bell, 0)
+    for position in range(9, 91):
+        await world.receive(said(ids[position - 1], claim.numbers[position]))
+    assert set(await results(claim)) == {SendResult.DELIVERED}
+    (row,) = await db.fetch("SELECT form, same, hex_decimal, alike FROM gateway_id_form")
+    assert tuple(row) == (None, gateway_ids.COUNTED, 4, 4)
+
+
 # --- how long an id counts ----------------------------------------------------------------------
 
 
