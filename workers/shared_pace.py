@@ -27,7 +27,7 @@ DRIFT: Final = 0.0005
 """Seconds a second by which two clocks may drift apart: what adjusting by NTP may do."""
 STEP: Final = 0.020
 """Seconds of disagreement beyond which the database's clock was set, not adjusted."""
-LONGEST_BLOCK: Final = 0.1
+LONGEST_BLOCK: Final = 0.06
 """Seconds of the rate that are reserved at once; as much again is when the first of it is used."""
 SHORTEST_AHEAD: Final = 1.0
 LEAST_LEAD: Final = 0.002
