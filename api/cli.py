@@ -60,7 +60,8 @@ def serve() -> None:
     then give all of them the same GROUPSMS_SECRET_KEY, which signs download links.
 
     An embedded database is migrated at the start; with one of your own, run `groupsms migrate` first. Ends on
-    SIGINT or SIGTERM, giving running requests GROUPSMS_SHUTDOWN_SECONDS.
+    SIGINT or SIGTERM, giving running requests GROUPSMS_SHUTDOWN_SECONDS: with 0, or with 3 if some were cut
+    off. A second signal cuts them off at once.
 
     \b
     Example:   GROUPSMS_PORT=9000 groupsms serve
@@ -75,7 +76,9 @@ def work() -> None:
     Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://, smpps://,
     huawei://, or simulator://, which sends nothing and is the default. Any number of workers on any number of
     machines share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for
-    up to GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.
+    up to GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice. What
+    is not answered by then is in doubt. It exits with 0, or with 3 where it could not store that, the database
+    being away: then it is stored by another, or by the next one.
 
     \b
     Example:   export GROUPSMS_GATEWAYS__DEFAULT='smpp://system_id:password@smsc.example.com:2775?rate=1000'
