@@ -19,6 +19,7 @@ from tests.integration.conftest import Travel
 from tests.integration.dispatching import is_at, worker
 from tests.integration.message_centre import simulated_centre
 from tests.integration.world import GATEWAY, LONG_TEXT, World, eventually, mainland, phones
+from workers.gateways import open_gateway
 
 NUMBER = "+8613800138000"
 SOON = timedelta(seconds=10)
@@ -374,6 +375,18 @@ async def test_a_centre_that_reports_once_a_message(
     ):
         await eventually(is_at(world, task_id, TaskStatus.COMPLETED))
     assert (await world.check(task_id)).counts.delivered == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("ids=octal", "ids must be auto or same or hex-decimal or decimal-hex"),
+        ("receipts=never", "receipts must be segment or message"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(query: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        open_gateway("default", f"smpp://u:s3cr3t@host?{query}")
 
 
 # --- the same in Python and in SQL --------------------------------------------------------------
