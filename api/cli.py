@@ -76,9 +76,9 @@ def work() -> None:
     Hands messages to the gateways named by GROUPSMS_GATEWAYS__<NAME>, one URL each: smpp://, smpps://,
     huawei://, or simulator://, which sends nothing and is the default. Any number of workers on any number of
     machines share the tasks. Stop one with SIGINT or SIGTERM at any moment: it ends what is on the wire, for
-    up to GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice. What
-    is not answered by then is in doubt. It exits with 0, or with 3 where it could not store that, the database
-    being away: then it is stored by another, or by the next one.
+    up to GROUPSMS_SHUTDOWN_SECONDS, and the others or the next one go on; no number gets a message twice.
+    What is not answered by then is in doubt. It exits with 0, or with 3 where it could not store that, the
+    database being away: another one does, or the next.
 
     \b
     Example:   export GROUPSMS_GATEWAYS__DEFAULT='smpp://system_id:password@smsc.example.com:2775?rate=1000'
