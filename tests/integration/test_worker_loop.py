@@ -47,7 +47,7 @@ async def test_a_task_is_sent_and_completed(world: World, engines: Engines, redi
 
 async def test_every_kind_of_result_is_counted(world: World, engines: Engines, redis_url: str) -> None:
     """The simulator decides by the numbers' last digits."""
-    task_id = await world.create(phones(1_000))
+    task_id = await world.create(phones(16) + phones(984, first=1_000))
 
     async def known() -> bool:
         task = await world.read(task_id)
