@@ -1,4 +1,4 @@
-"""Taking back what workers held when they died: the chunks whose lease has run out."""
+"""Taking back what workers held when they died, and mending what a clock set back has left behind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ LEASES = (
 )
 """Tables with leases, when a row of theirs is leased, and for how long."""
 _CLEARLY = timedelta(seconds=5)
+
+
+async def look_at_receipts_of_later() -> None:
+    """Let receipts that were stored later than now, before the clock was set back, be looked at again now."""
+    await db.fetch(
+        """
+        UPDATE receipt_inbox SET next_look = groupsms_now()
+        WHERE next_look > groupsms_now() AND stored_at > groupsms_now() + $1::interval
+        """,
+        _CLEARLY,
+    )
 
 
 async def shorten_leases() -> None:

@@ -34,6 +34,7 @@ async def start_due(doorbell: Doorbell) -> None:
 async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
     await recovery.shorten_leases()
+    await recovery.look_at_receipts_of_later()
     changed = {*await recovery.recover_lapsed(), *await receipts.apply_left_over(shard)}
     changed |= await strays.examine(shard)
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
