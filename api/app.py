@@ -17,9 +17,10 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from api import downloads
 from api.answers import Answers
+from api.audience import Audiences
 from api.body_limit import BodyLimit
 from api.callbacks import Callbacks
-from api.context import Services, context_factory, on_connect
+from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
 from api.reuse import Natures
@@ -31,6 +32,7 @@ from api.transport import (
     ContextFactory,
     GraphQLEndpoint,
     Respond,
+    Share,
     UploadPolicy,
 )
 from domain import db
@@ -52,6 +54,7 @@ def create_app(
     uploads: UploadPolicy,
     on_connect: ConnectHook | None = None,
     respond: Respond | None = None,
+    share: Share | None = None,
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan | None = None,
     cors_origins: Sequence[str] = (),
@@ -70,6 +73,7 @@ def create_app(
         uploads=uploads,
         on_connect=on_connect,
         respond=respond,
+        share=share,
         page=page if graphiql else None,
         allowed_origins=cors_origins,
     )
@@ -138,6 +142,7 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
         on_connect=on_connect,
         respond=answers.respond,
+        share=sharing(Audiences({"taskUpdated"})),
         routes=[*downloads.routes(services.signer), *callbacks.routes()],
         lifespan=lifespan,
         cors_origins=settings.cors_origins,

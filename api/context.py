@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import strawberry
 from starlette.requests import HTTPConnection
 from strawberry.exceptions import ConnectionRejectionError
+from strawberry.schema.schema import StreamResult
 
 from api import auth
 from api.answers import Ledger, ledger_of
+from api.audience import Audience, Audiences, Encode, Subscribed, Told
 from api.inquiries import Inquiries
 from api.signed_links import LinkSigner
+from api.transport import Share, Stream
 from domain import db
 from domain.access import Viewer
 from domain.bus import Bus
 from domain.settings import Settings
 from domain.states import Role
 from domain.task_orders import Intake
+from domain.task_reads import TaskView
 
 LINK_LIFETIME = timedelta(minutes=15)
 
@@ -54,8 +58,10 @@ class Context:
     viewer: Viewer | None = None
     token_given: bool = False
     connection_params: dict[str, object] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    """What is shown in answer to this request; of a socket, nobody looks at it."""
+    ledger: Ledger | None = None
+    """What is shown in answer to this request, if anybody wants to know."""
+    audience: Audience | None = None
+    """Who is told of the events of this subscription; None if only whoever asked."""
 
     async def identify(self, authorization: object) -> None:
         """Find out who is asking."""
@@ -63,6 +69,11 @@ class Context:
         inquiry = auth.inquiry_of(authorization)
         standing = await self.services.inquiries.standing(inquiry) if inquiry else None
         self.viewer = standing.viewer if standing else None
+
+    def show(self, view: TaskView) -> None:
+        """Note that the answer shows a task."""
+        if self.ledger is not None:
+            self.ledger.show(view)
 
     def require(self, role: Role = Role.VIEWER) -> Viewer:
         """Who is asking, if they have the rights of `role`. Raises `TopLevelError`."""
@@ -86,6 +97,24 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
         return context
 
     return make
+
+
+def sharing(audiences: Audiences) -> Share:
+    """What lets subscribers of one account and role share their events."""
+
+    def share(
+        context: Context, subscribed: Subscribed, stream: Stream, encode: Encode
+    ) -> AsyncGenerator[Told, None] | None:
+        viewer = context.viewer
+        if viewer is None:
+            return None
+
+        def start(audience: Audience) -> Awaitable[StreamResult]:
+            return stream(Context(context.services, viewer, token_given=True, audience=audience))
+
+        return audiences.follow((viewer.account_id, viewer.role), subscribed, start, encode)
+
+    return share
 
 
 async def on_connect(context: Context) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,20 +16,28 @@ from graphql import GraphQLError
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
-from strawberry.asgi import GraphQL
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 from strawberry.file_uploads.utils import replace_placeholders_with_files
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.schema import StreamResult
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+    Operation,
+    _OperationStreamClosed,
+)
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from api.answers import ledger_of
+from api.audience import Encode, Subscribed, Told
 from api.top_level_errors import TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
 from domain import db
@@ -77,6 +85,12 @@ Respond = Callable[[Request, Execute], Awaitable[Response]]
 """Answers a POST request, with or without executing it."""
 
 
+Stream = Callable[[Any], Awaitable[StreamResult]]
+"""Begins a subscription, for a context."""
+Share = Callable[[Any, Subscribed, Stream, Encode], AsyncGenerator[Told, None] | None]
+"""What there is to tell whoever has this context; None if they get a stream of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class UploadPolicy:
     """What may be uploaded, and where it lies meanwhile."""
@@ -103,6 +117,34 @@ class _SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
             await self.handle_invalid_message("Failed to parse message")
             return
         await super().handle_message(message)
+
+    async def run_operation(self, operation: Operation[Any, None]) -> None:
+        endpoint = cast("GraphQLEndpoint", self.view)
+        subscribed = Subscribed(operation.query, operation.variables, operation.operation_name)
+        events = endpoint.events(self.context, subscribed)
+        if events is None:
+            await super().run_operation(operation)
+            return
+        try:
+            async with aclosing(events):
+                await self._tell(operation, events)
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            return  # nobody is left to be told
+        except Exception as error:
+            await self.handle_task_exception(error)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
+            raise
+
+    async def _tell(self, operation: Operation[Any, None], events: AsyncGenerator[Told, None]) -> None:
+        socket = cast("ASGIWebSocketAdapter", self.websocket).ws
+        head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
+        async for told in events:
+            if isinstance(told, PreExecutionError):
+                with suppress(_OperationStreamClosed):
+                    await self._handle_pre_execution_error(operation, told)
+                return
+            await socket.send_text(f"{head}{told.payload}}}")
+        await operation.send_operation_message({"id": operation.id, "type": "complete"})
 
 
 def _is_well_formed(message: object) -> bool:
@@ -137,6 +179,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         uploads: UploadPolicy,
         on_connect: ConnectHook | None = None,
         respond: Respond | None = None,
+        share: Share | None = None,
         page: Callable[[Request], Response] | None = None,
         allowed_origins: Sequence[str] = (),
     ) -> None:
@@ -152,6 +195,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self._context = context
         self._on_connect = on_connect
         self._respond = respond or _execute
+        self._share = share
         self._page = page
         self._uploads = uploads
 
@@ -189,6 +233,21 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         allowed = "GET, HEAD, POST" if self._page else "POST"
         message = "Operations are sent by POST, as JSON or as a multipart request."
         return JSONResponse(refusal_body(message), 405, {"Allow": allowed})
+
+    def events(self, context: object, subscribed: Subscribed) -> AsyncGenerator[Told, None] | None:
+        """What there is to tell a subscriber; None if they get a stream of their own."""
+        if self._share is None:
+            return None
+
+        async def stream(context: object) -> StreamResult:
+            return await self.schema.stream(
+                subscribed.query,
+                variable_values=subscribed.variables,
+                context_value=context,
+                operation_name=subscribed.operation_name,
+            )
+
+        return self._share(context, subscribed, stream, self.encode_json_string)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> object:  # noqa: ARG002
         return await self._context(request)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from api.audience import Audience
 from api.schema.enums import ChangeKind
 from domain import db, feed, task_reads
 from domain.bus import Bus
@@ -28,18 +29,35 @@ _BATCH = 100
 _START_AGAIN = "Fetch `tasks` again and go on from its changeCursor."
 
 
-async def follow_task(bus: Bus, account_id: int, task_id: int) -> AsyncGenerator[TaskView, None]:
-    """The task as it is, then again after each change, until nothing more is expected or it is gone."""
-    revision = 0
+async def follow_task(
+    bus: Bus, account_id: int, task_id: int, audience: Audience
+) -> AsyncGenerator[TaskView, None]:
+    """The task as it is, then again after each change, until nothing more is expected or it is gone.
+
+    Who joins the audience is told of it as it is then, at once; the others of each change, but not too often.
+    """
+    loop = asyncio.get_running_loop()
+    revision, told_at = 0, -BETWEEN_READS
     with bus.listen(account_id, task_id) as listener:
-        while (view := await db.patiently(lambda: task_reads.find_task(account_id, task_id))) is not None:
-            if view.revision > revision:
-                revision = view.revision
-                yield view
-            if has_ended(view):
+        audience.on_arrival = listener.hint
+        while True:
+            newcomers = audience.admit()
+            view = await db.patiently(lambda: task_reads.find_task(account_id, task_id))
+            if view is None:
                 return
-            await asyncio.sleep(BETWEEN_READS)
-            await listener.wait(REREAD_AFTER)
+            ended = has_ended(view)
+            rest = told_at + BETWEEN_READS - loop.time()
+            if view.revision > revision and (rest <= 0 or ended):
+                revision, told_at, rest = view.revision, loop.time(), BETWEEN_READS
+                audience.address_all()
+                yield view
+            elif newcomers:
+                yield view
+            if ended:
+                return
+            await audience.arrival(max(rest, 0))
+            if view.revision == revision:
+                await listener.wait(REREAD_AFTER)
 
 
 def has_ended(view: TaskView) -> bool:

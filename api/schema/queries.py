@@ -139,7 +139,7 @@ class Query:
         view = await task_reads.find_task(viewer.account_id, global_ids.key_of("Task", id))
         if view is None:
             return None
-        info.context.ledger.show(view)
+        info.context.show(view)
         return Task.of(view, Loaders(viewer.account_id))
 
     @field("The numbers that the account never texts, in the order of the numbers.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import strawberry
 
+from api.audience import Audience
 from api.context import Info
 from api.schema import global_ids
 from api.schema.connections import refusing_bad_input
@@ -47,7 +48,9 @@ class Subscription:
         task_id = global_ids.key_of("Task", id)
         if await db.patiently(lambda: task_reads.find_task(account_id, task_id)) is None:
             raise TopLevelError("There is no such task.", TopLevelCode.BAD_USER_INPUT)
-        async with aclosing(follow_task(info.context.services.bus, account_id, task_id)) as views:
+        context = info.context
+        following = follow_task(context.services.bus, account_id, task_id, context.audience or Audience())
+        async with aclosing(following) as views:
             async for view in views:
                 yield Task.of(view, Loaders(account_id))
 

@@ -77,7 +77,7 @@ async def list_tasks(
     """A page of the viewer's tasks, newest first unless told otherwise."""
     account_id = context.require().account_id
     # Read before the page: a change in between is then replayed rather than missed.
-    standing = context.ledger.standing
+    standing = context.ledger.standing if context.ledger else None
     place = standing.place if standing else await feed.newest_place(account_id)
     with refusing_bad_input():
         page = await task_reads.list_tasks(
@@ -89,7 +89,7 @@ async def list_tasks(
             after=after,
         )
     for view in page.items:
-        context.ledger.show(view)
+        context.show(view)
     loaders = Loaders(account_id)
     nodes = [Task.of(view, loaders) for view in page.items]
     return TaskConnection(
