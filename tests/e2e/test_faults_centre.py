@@ -38,6 +38,7 @@ async def run(line: Line, *flags: str, count: int, in_doubt_at_most: int, query:
     return Counter(result for result, _ in found.values())
 
 
+@pytest.mark.long_form
 async def test_connections_dropped_in_the_middle_of_windows(private_line: Line) -> None:
     count, every = 3_000, 300
     await run(
@@ -49,6 +50,7 @@ async def test_connections_dropped_in_the_middle_of_windows(private_line: Line) 
     )
 
 
+@pytest.mark.long_form
 async def test_submits_that_are_never_answered(private_line: Line) -> None:
     count, every = 2_000, 100
     await run(
@@ -72,6 +74,7 @@ async def test_answers_that_come_late_and_out_of_order(private_line: Line) -> No
     assert results == {DELIVERED: 1_960, FAILED: 40}
 
 
+@pytest.mark.long_form
 async def test_a_centre_that_throttles_and_whose_queue_is_full(private_line: Line) -> None:
     results = await run(
         private_line,
@@ -83,6 +86,7 @@ async def test_a_centre_that_throttles_and_whose_queue_is_full(private_line: Lin
     assert results == {DELIVERED: 980, FAILED: 20}
 
 
+@pytest.mark.long_form
 async def test_receipts_early_late_twice_out_of_order_and_for_nobody(private_line: Line) -> None:
     results = await run(
         private_line,
@@ -95,7 +99,6 @@ async def test_receipts_early_late_twice_out_of_order_and_for_nobody(private_lin
     assert results == {DELIVERED: 1_960, FAILED: 40}
 
 
-@pytest.mark.long_form
 async def test_all_of_it_at_once(private_line: Line) -> None:
     """But receipts for nobody: where one names the number of a message in doubt, none settles that."""
     count = 3_000
@@ -140,6 +143,7 @@ async def nothing_is_held() -> bool:
     return not await db.fetchval("SELECT count(*) FROM chunk WHERE state = 1")
 
 
+@pytest.mark.long_form
 async def test_a_centre_that_is_away_for_longer_than_a_task_may_take(
     private_line: Line, private: PrivateEngines
 ) -> None:

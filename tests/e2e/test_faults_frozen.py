@@ -124,6 +124,7 @@ async def test_workers_frozen_past_the_lease_by_every_clock(
     assert lives(api, *workers)
 
 
+@pytest.mark.long_form
 async def test_short_freezes_lose_nothing(private_line: Line, chance: random.Random) -> None:
     line = private_line
     await line.message_centre(*CENTRE, "--response-delay", "0.05", query=f"window={WINDOW}&binds=2")

@@ -60,8 +60,10 @@ async def stopped(child: Child, number: signal.Signals = signal.SIGTERM, within:
     "signals",
     [
         (signal.SIGTERM,),
-        (signal.SIGINT,),
-        (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM),
+        pytest.param((signal.SIGINT,), marks=pytest.mark.long_form),
+        pytest.param(
+            (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM), marks=pytest.mark.long_form
+        ),
     ],
     ids=lambda signals: "+".join(each.name for each in signals),
 )
@@ -121,6 +123,7 @@ async def tell(centre: Child, step: str) -> None:
     await centre.process.stdin.drain()
 
 
+@pytest.mark.long_form
 async def test_a_worker_without_a_bind_ends_at_once(private_line: Line) -> None:
     line = private_line
     centre = await line.message_centre()
@@ -191,6 +194,7 @@ async def gate_to(database_url: str) -> AsyncIterator[tuple[Gate, str]]:
         server.close()
 
 
+@pytest.mark.long_form
 async def test_with_the_database_away_a_worker_ends_in_time_and_says_what_it_left(private_line: Line) -> None:
     line = private_line
     await line.message_centre("--response-delay", "1", "--receipt-delay", "0.05", query=f"window={WINDOW}")
@@ -207,6 +211,7 @@ async def test_with_the_database_away_a_worker_ends_in_time_and_says_what_it_lef
     await check_promises(line, client, task_id, recipients, in_doubt_at_most=WINDOW)
 
 
+@pytest.mark.long_form
 async def test_with_the_database_away_a_worker_that_has_nothing_leaves_nothing(private_line: Line) -> None:
     line = private_line
     await line.message_centre()
@@ -218,6 +223,7 @@ async def test_with_the_database_away_a_worker_that_has_nothing_leaves_nothing(p
         assert await stopped(worker, within=6) == 0
 
 
+@pytest.mark.long_form
 @pytest.mark.parametrize("module", ["workers", "api"])
 async def test_stopped_at_any_moment_of_its_start_a_process_ends(
     private_line: Line, module: str, chance: random.Random
@@ -231,6 +237,7 @@ async def test_stopped_at_any_moment_of_its_start_a_process_ends(
         assert "Traceback" not in child.log.read_text()
 
 
+@pytest.mark.long_form
 @pytest.mark.parametrize("module", ["workers", "api"])
 async def test_stopped_while_waiting_for_somebodys_migration_a_process_ends_with_0(
     private_line: Line, private: PrivateEngines, module: str
@@ -329,6 +336,7 @@ async def test_the_api_answers_what_it_was_asked_closes_sockets_politely_and_end
         assert await api.process.wait() == 0
 
 
+@pytest.mark.long_form
 async def test_the_api_says_when_time_ran_out_for_a_request(private_line: Line) -> None:
     line = private_line
     api, client = await line.api(GROUPSMS_SHUTDOWN_SECONDS="2")
