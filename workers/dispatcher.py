@@ -136,7 +136,9 @@ class Dispatcher:
         for chunk in [chunk for chunk in self._held if chunk.idle and not chunk.sendable]:
             await self._conclude(chunk)
         sendable = self._sendable()
-        first = {chunk.claim.task_id: chunk for chunk in reversed(sendable)}
+        first: dict[int, HeldChunk] = {}
+        for chunk in sendable:
+            first.setdefault(chunk.claim.task_id, chunk)
         if not first:
             return None
         return first[self._turns.next({task_id: self._turn(chunk) for task_id, chunk in first.items()})]
