@@ -101,15 +101,15 @@ async def test_receipts_early_late_twice_out_of_order_and_for_nobody(private_lin
 
 async def test_all_of_it_at_once(private_line: Line) -> None:
     """But receipts for nobody: where one names the number of a message in doubt, none settles that."""
-    count = 3_000
+    count = 1_200
     await run(
         private_line,
         *("--response-jitter", "0.3", "--receipt-jitter", "1", "--receipt-copies", "2"),
-        *("--drop-every", "500", "--silent-every", "211"),
+        *("--drop-every", "400", "--silent-every", "211"),
         *("--refuse-every", "97:ESME_RTHROTTLED", "--unbind-every", "4"),
         count=count,
         # Refused ones are submitted again, so there are more submits than messages.
-        in_doubt_at_most=2 * (count // 500 * WINDOW + count // 211) + WINDOW,
+        in_doubt_at_most=2 * (count // 400 * WINDOW + count // 211) + WINDOW,
         query="&binds=2&response_timeout=1",
     )
 

@@ -131,7 +131,7 @@ async def crowd(fleet: Fleet, task_id: str, each: int) -> AsyncIterator[list[Fol
 
 @pytest.mark.parametrize(
     ("count", "each", "rate"),
-    [(6_000, 5, "&rate=300"), pytest.param(100_000, 50, "", marks=pytest.mark.long_form)],
+    [(4_500, 5, "&rate=250"), pytest.param(100_000, 50, "", marks=pytest.mark.long_form)],
 )
 async def test_a_rolling_restart_is_noticed_by_nobody(
     private_line: Line, tmp_path: Path, count: int, each: int, rate: str

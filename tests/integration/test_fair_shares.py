@@ -31,10 +31,11 @@ async def workers(
 ) -> AsyncIterator[SimulatedCentre]:
     """So many workers that send to one centre, at RATE in all."""
     async with simulated_centre(tmp_path, "--receipt-delay", "0") as centre, AsyncExitStack() as stack:
-        url = centre.url(f"window=200&rate={RATE // count}")
-        for _ in range(count):
+        for each in range(count):
+            url = centre.url(f"window=200&binds={count}&rate={RATE}", system_id=f"worker{each}")
             await stack.enter_async_context(worker(engines, redis_url, url))
         yield centre
+        assert len({event["system_id"] for event in centre.events("submit_sm")}) == count, "each has sent"
 
 
 def plain(count: int, block: int = 0) -> list[str]:
