@@ -48,10 +48,10 @@ test: lint
 	$(BIN)/pytest -m "not faults" $(ARGS)
 
 test-faults: setup
-	$(BIN)/pytest -m faults $(ARGS)
+	$(BIN)/pytest tests/e2e -m faults $(ARGS)
 
 test-faults-short: setup
-	$(BIN)/pytest -m "faults and not long_form" $(ARGS)
+	$(BIN)/pytest tests/e2e -m "faults and not long_form" $(ARGS)
 
 format: setup
 	$(BIN)/ruff format .

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.faults
 WINDOW = 50
 
 
+@pytest.mark.long_form
 async def test_a_message_centre_killed_and_restarted_in_one_task(
     private_line: Line, chance: random.Random
 ) -> None:

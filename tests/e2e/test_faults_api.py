@@ -168,7 +168,7 @@ async def _nobody_is_at_work() -> bool:
     )
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.long_form)])
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.long_form)])
 async def test_followers_of_a_killed_api_come_back_and_miss_nothing(
     private_line: Line, chance: random.Random, kills: int
 ) -> None:

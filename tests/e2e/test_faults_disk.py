@@ -36,7 +36,7 @@ async def line(server: FillableServer, redis_url: str, tmp_path: Path) -> AsyncI
         yield running
 
 
-@pytest.mark.parametrize("disk", [Disk.TABLES, Disk.WAL])
+@pytest.mark.parametrize("disk", [Disk.TABLES, pytest.param(Disk.WAL, marks=pytest.mark.long_form)])
 async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableServer, disk: Disk) -> None:
     await line.message_centre(
         "--receipt-delay", "0.05", "--resend-after", "0.5", query=f"window={WINDOW}&binds=2&rate=200"
@@ -44,10 +44,10 @@ async def test_a_disk_full_in_the_middle_of_a_task(line: Line, server: FillableS
     api, client = await line.api()
     workers = [await line.worker(), await line.worker()]
     made_from = await make_international(client, "Hello")
-    recipients = phones(1500)
+    recipients = phones(1000)
     task_id = await create(client, made_from, recipients)
     async with watching(client, task_id) as watcher:
-        await reached(line, 400)
+        await reached(line, 200)
         server.disks.fill(disk)
         await asyncio.to_thread(wait_until, lambda: server.said(NO_SPACE) > 0, 60)
         await _check_refused(client, made_from)

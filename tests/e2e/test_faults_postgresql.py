@@ -31,7 +31,7 @@ async def test_postgresql_killed_three_times_in_one_task(
     await line.message_centre(*CENTRE, query=f"window={WINDOW}&rate=150")
     api, client = await line.api()
     worker = await line.worker()
-    recipients = phones(2400)
+    recipients = phones(1500)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     async with watching(client, task_id) as watcher:
         for moment, number in zip(moments(chance, 3, len(recipients)), ENDS, strict=True):
@@ -45,7 +45,7 @@ async def test_postgresql_killed_three_times_in_one_task(
     assert warnings_since(worker, back_for_good + timedelta(seconds=5)) == []
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(40, marks=pytest.mark.long_form)])
+@pytest.mark.parametrize("times", [4, pytest.param(40, marks=pytest.mark.long_form)])
 async def test_connections_cut_again_and_again_in_one_task(
     private_line: Line, private: PrivateEngines, chance: random.Random, times: int
 ) -> None:

@@ -83,7 +83,7 @@ async def test_valkey_flushed_and_killed_while_tasks_run_and_fall_due(
         api, client = await line.api()
         worker = await line.worker()
         made_from = await make_international(client, "Hello")
-        running, scheduled, late = phones(1200), phones(200, after=30_000_000), phones(200, after=60_000_000)
+        running, scheduled, late = phones(800), phones(200, after=30_000_000), phones(200, after=60_000_000)
         task_id = await create(client, made_from, running)
         async with watching(client, task_id) as watcher:
             await reached(line, 200)

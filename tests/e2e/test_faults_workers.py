@@ -24,11 +24,11 @@ CENTRE = ("--response-delay", "0.02", "--receipt-delay", "0.05", "--resend-after
 async def test_a_lone_worker_killed_again_and_again(
     private_line: Line, private: PrivateEngines, chance: random.Random
 ) -> None:
-    line, kills = private_line, 4
+    line, kills = private_line, 3
     await line.message_centre(*CENTRE, query=f"window={WINDOW}")
     _, client = await line.api()
     worker = await line.worker()
-    recipients = phones(4000)
+    recipients = phones(2500)
     task_id = await create(client, await make_international(client, "Hello"), recipients)
     async with watching(client, task_id) as watcher:
         for kill, moment in enumerate(moments(chance, kills, len(recipients)), start=1):
