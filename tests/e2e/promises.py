@@ -118,6 +118,8 @@ async def check_promises(
     """
     await _settled(line, task_id, clocks_agree)
     found = await results(task_id)
+    # It is from then on that receipts are waited for.
+    await eventually(lambda: has_status(client, task_id, "SENT", "COMPLETED"))
     if any(result == UNKNOWN for result, _ in found.values()):
         await set_clock_ahead(line.database_url, RECEIPTS_WITHIN * 2)
     await eventually(lambda: has_status(client, task_id, "COMPLETED"))
