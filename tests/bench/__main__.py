@@ -10,13 +10,15 @@ import click
 from rich.console import Console
 
 from domain.startup import configure_logging
-from tests.bench import figures, importing, sending
+from tests.bench import figures, importing, listing, sending, subscribing
 from tests.bench.figures import Figure
 from tests.bench.stage import stage
 
 BENCHES: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "import": importing.bench,
     "send": sending.bench,
+    "lists": listing.bench,
+    "subscriptions": subscribing.bench,
 }
 
 
