@@ -1,4 +1,4 @@
-"""A list served by Strawberry alone, of no database: `python -m tests.bench.bare_strawberry PORT [cached]`."""
+"""A list served by Strawberry alone: `python -m tests.bench.bare_strawberry PORT [cached]`. No database."""
 
 from __future__ import annotations
 
