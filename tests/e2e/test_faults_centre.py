@@ -20,7 +20,7 @@ pytestmark = pytest.mark.faults
 
 WINDOW = 20
 HOUR = timedelta(hours=1)
-PROMPT = ("--receipt-delay", "0.1", "--resend-after", "0.5")
+PROMPT = ("--receipt-delay", "0.1", "--resend-after", "3")
 
 
 async def run(line: Line, *flags: str, count: int, in_doubt_at_most: int, query: str = "") -> Counter[int]:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.faults
 
 WINDOW = 20
 HOUR = timedelta(hours=1)
-CENTRE = ("--response-delay", "0.05", "--receipt-delay", "0.1", "--resend-after", "0.5")
+CENTRE = ("--response-delay", "0.05", "--receipt-delay", "0.1", "--resend-after", "3")
 QUERY = f"window={WINDOW}&binds=2&rate=300"
 
 

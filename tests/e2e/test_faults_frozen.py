@@ -23,7 +23,7 @@ from tests.e2e.watcher import watching
 pytestmark = pytest.mark.faults
 
 WINDOW = 20
-CENTRE = ("--receipt-delay", "0.1", "--resend-after", "0.5")
+CENTRE = ("--receipt-delay", "0.1", "--resend-after", "3")
 
 
 async def named_worker(line: Line, system_id: str) -> Child:
