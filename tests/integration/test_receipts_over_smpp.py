@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -12,8 +13,17 @@ from domain.engines import Engines
 from domain.states import TaskStatus
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.dispatching import handed_over, is_at, worker
-from tests.integration.message_centre import simulated_centre
+from tests.integration.message_centre import (
+    Visitor,
+    answer_bind,
+    is_submit,
+    scripted_centre,
+    simulated_centre,
+    submit_resp,
+)
 from tests.integration.world import LONG_TEXT, World, eventually, mainland, phones
+from workers.smpp import pdu
+from workers.smpp.pdu import Command, Frame, ShortMessage, Tag
 
 SILENT, DROPPED = "+8613800009901", "+8613800009902"
 """Taken and delivered; the centre never answers, or drops the connection."""
@@ -73,6 +83,29 @@ async def test_receipts_come_on_binds_that_sent_nothing(
     assert (await world.check(task_id)).counts.delivered == 400
     assert {binds[connection] for connection in sent_on} == {"transmitter"}
     assert sorted(binds.values()) == ["receiver"] * 2 + ["transmitter"] * 2
+
+
+async def test_ids_too_long_for_an_index_are_stored_and_found(
+    world: World, engines: Engines, redis_url: str
+) -> None:
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            message, endless = ShortMessage.decode(frame.body), token_hex(5000)
+            tlvs = ((Tag.RECEIPTED_MESSAGE_ID, f"{endless}\0".encode()), (Tag.MESSAGE_STATE, b"\2"))
+            receipt = ShortMessage(
+                message.destination, message.source, b"", esm_class=pdu.DELIVERY_RECEIPT, tlvs=tlvs
+            )
+            deliver = pdu.encode(Command.DELIVER_SM, 0, frame.sequence_number, receipt.encode())
+            visitor.write(submit_resp(frame, endless), deliver)
+
+    task_id = await world.running(phones(3, first=1000))
+    async with (
+        scripted_centre(script) as centre,
+        worker(engines, redis_url, f"smpp://u:p@127.0.0.1:{centre.port}?response_timeout=5"),
+    ):
+        await eventually(is_at(world, task_id, TaskStatus.COMPLETED))
+    assert (await world.check(task_id)).counts.delivered == 3
 
 
 @pytest.mark.usefixtures("impatient")

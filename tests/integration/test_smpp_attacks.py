@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 import pytest
+import structlog
 
 from domain.ports import Handover, Inbound, Outcome, Receipt, Submission
 from domain.segments import segment
@@ -85,6 +86,7 @@ class Sent:
         ),
         (lambda frame: resp(frame, b"id\0", sequence=frame.sequence_number + 1), Outcome.IN_DOUBT, None),
         (lambda frame: resp(frame, b"id\0", sequence=0), Outcome.IN_DOUBT, None),
+        (lambda frame: pdu.encode(Command.GENERIC_NACK, 0, frame.sequence_number), Outcome.IN_DOUBT, None),
         (lambda frame: pdu.encode(Command.DELIVER_SM_RESP, 0, frame.sequence_number), Outcome.IN_DOUBT, None),
         (lambda _: struct.pack(">IIII", 15, 0, 0, 0), Outcome.IN_DOUBT, None),
         (lambda _: struct.pack(">IIII", 0xFFFFFFFF, 0, 0, 0), Outcome.IN_DOUBT, None),
@@ -125,11 +127,30 @@ async def test_an_unbind_of_the_centre_puts_in_doubt_what_it_did_not_answer() ->
             visitor.write(pdu.encode(Command.UNBIND, 0, 1))
 
     async with scripted_centre(script) as centre:
-        handover = await Sent().over(centre)
+        handover = await Sent().over(centre, lambda: centre.visitors[0].of(Command.UNBIND_RESP))
 
         assert [len(each.of(Command.SUBMIT_SM)) for each in centre.visitors][:1] == [1]
-        assert centre.visitors[0].of(Command.UNBIND_RESP)
     assert handover.outcome is Outcome.IN_DOUBT
+
+
+async def test_a_centre_may_answer_what_is_in_flight_after_its_unbind() -> None:
+    answering: list[asyncio.Task[None]] = []
+
+    async def answer_late(visitor: Visitor, frame: Frame) -> None:
+        await asyncio.sleep(0.2)
+        visitor.write(submit_resp(frame, "x"))
+
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            visitor.write(pdu.encode(Command.UNBIND, 0, 77))
+            answering.append(asyncio.create_task(answer_late(visitor, frame)))
+
+    async with scripted_centre(script) as centre:
+        handover = await Sent().over(centre, lambda: centre.visitors[0].of(Command.UNBIND_RESP))
+
+        assert [frame.sequence_number for frame in centre.visitors[0].of(Command.UNBIND_RESP)] == [77]
+    assert handover.outcome is Outcome.ACCEPTED
 
 
 async def test_answers_and_receipts_arrive_however_the_reads_fall() -> None:
@@ -164,6 +185,35 @@ async def test_answers_and_receipts_arrive_however_the_reads_fall() -> None:
     assert handover.segments[0].gateway_message_id == "right"
     assert [receipt.gateway_message_id for receipt in sent.receipts] == ["7"]
     assert {Command.ENQUIRE_LINK_RESP, Command.GENERIC_NACK, Command.DELIVER_SM_RESP} <= set(answers)
+
+
+async def test_a_receipt_with_an_odd_state_does_not_end_the_bind() -> None:
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            visitor.write(deliver(5, b"id:7 stat:\xb2"), deliver(6), submit_resp(frame, "x"))
+
+    sent = Sent()
+    async with scripted_centre(script) as centre:
+        handover = await sent.over(centre, lambda: len(centre.visitors[0].of(Command.DELIVER_SM_RESP)) == 2)
+
+        assert len(centre.visitors) == 1
+    assert handover.outcome is Outcome.ACCEPTED
+    assert [receipt.status for receipt in sent.receipts] == ["\xb2", "DELIVRD"]
+
+
+async def test_what_a_session_says_names_its_gateway() -> None:
+    def script(visitor: Visitor, frame: Frame) -> None:
+        answer_bind(visitor, frame)
+        if is_submit(frame):
+            visitor.write(pdu.encode(0x00000999, 0, 7), submit_resp(frame, "x"))
+
+    async with scripted_centre(script) as centre:
+        with structlog.testing.capture_logs() as logs:
+            await Sent().over(centre)
+
+    (said,) = [entry for entry in logs if entry["event"] == "smpp_unknown_command"]
+    assert (said["gateway"], said["port"]) == ("default", centre.port)
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\xff" * 40, deliver(5)[16:-1]])

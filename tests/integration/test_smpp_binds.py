@@ -454,3 +454,13 @@ async def test_a_worker_that_cannot_bind_for_long_lets_another_try_and_tries_aga
             await until(lambda: True in slots.able[gave_up:])
             await ready(gateway)
             assert slots.able[-1]
+
+
+async def test_whatever_an_attempt_fails_by_is_said_and_tried_again() -> None:
+    endpoint = Endpoint("no..host", 2775, Bind("u", "p"))
+    with structlog.testing.capture_logs() as logs:
+        async with started(SmppGateway("carrier", endpoint, SessionOptions(), clock=FastClock())) as gateway:
+            await until(lambda: gateway.submit(message(1)).result().retry_after > 20)
+
+    (said,) = [entry for entry in logs if entry["event"] == "smpp_attempt_failed"]
+    assert "UnicodeError" in said["reason"]

@@ -166,6 +166,12 @@ def test_a_state_may_be_the_number_of_message_state(stat: str, status: str) -> N
     assert receipt(f"id:1 stat:{stat}").status == status
 
 
+def test_a_state_that_looks_like_a_number_is_a_vendors_own() -> None:
+    said = receipt("id:1 stat:\xb2".encode("latin-1"))
+
+    assert (said.state, said.status) == (ReceiptState.FAILED, "\xb2")
+
+
 def test_a_receipt_without_stat_is_not_final() -> None:
     said = receipt("id:1")
 

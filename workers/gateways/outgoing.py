@@ -13,11 +13,12 @@ from functools import partial
 from typing import Final
 
 from domain.ports import Clock, SegmentHandover
+from domain.receipts import LONGEST_TEXT
 from workers.gateways.flight import Flight, Stage
 from workers.pace import SubmitPace
 from workers.smpp import pdu
 from workers.smpp.binds import BindPool, HeldBind
-from workers.smpp.pdu import Status
+from workers.smpp.pdu import Command, Status
 from workers.smpp.session import Answer, Unanswered
 from workers.smpp.throttle import Throttle
 
@@ -242,11 +243,11 @@ class Outgoing:
             flight.settle(index, Stage.IN_DOUBT)
             if said is Unanswered.DISCONNECTED:
                 flight.drop_waiting()
+        elif said.command_status == Status.ESME_ROK and said.command_id == Command.GENERIC_NACK:
+            flight.settle(index, Stage.IN_DOUBT)  # "not understood", and "no error": one of them is wrong
         elif said.command_status == Status.ESME_ROK:
             self.throttle.accepted(written_at, self._clock.monotonic())
-            flight.settle(
-                index, Stage.ACCEPTED, SegmentHandover(self._kept_id(pdu.c_string(said.body)) or None)
-            )
+            flight.settle(index, Stage.ACCEPTED, SegmentHandover(self._message_id(said.body)))
         elif said.command_status in TRY_AGAIN:
             self._throttled(lane, flight, index, said.command_status, written_at)
         else:
@@ -256,6 +257,10 @@ class Outgoing:
         self._finish_if_settled(flight)
         lane.note_if_idle()
         self.pump()
+
+    def _message_id(self, body: bytes) -> str | None:
+        """The id in a submit_sm_resp, no longer than a receipt's is kept: an endless one fits no index."""
+        return self._kept_id(pdu.c_string(body).strip()[:LONGEST_TEXT]) or None
 
     def _throttled(self, lane: Lane, flight: Flight, index: int, status: int, written_at: float) -> None:
         """Put the one segment back at the front of the line; its body, so its reference, stays the same."""

@@ -196,6 +196,7 @@ class BindKeeper:
                     command_id=self._command_id,
                     ssl=endpoint.ssl,
                     lease=self._lease,
+                    log=self._log,
                 )
             except BindRefused as error:
                 self._refused(error)
@@ -207,6 +208,8 @@ class BindKeeper:
                 )
             except (SessionError, OSError) as error:
                 attempts.failed("smpp_not_connected", str(error) or type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - a bind that nobody keeps up would be lost for all
+                attempts.failed("smpp_attempt_failed", repr(error))
             else:
                 self._rest = 0.0
                 attempts.bound()

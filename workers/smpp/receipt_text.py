@@ -9,6 +9,7 @@ ASCII, in whatever coding it travels.
 from __future__ import annotations
 
 import re
+import string
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -172,7 +173,7 @@ def _state(message_state: bytes | None, stat: str) -> tuple[ReceiptState, str]:
     The text's word is kept beside it where it agrees, since vendors say more there.
     """
     named = MESSAGE_STATES.get(message_state[0], "") if message_state else ""
-    if len(stat) == 1 and stat.isdigit():
+    if len(stat) == 1 and stat in string.digits:
         stat = MESSAGE_STATES[int(stat)]
     if named and (not stat or state_of(stat) is not state_of(named)):
         return state_of(named), named

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from ssl import SSLContext
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -23,7 +23,8 @@ from workers.smpp.pdu import Command, Frame, Status
 log = structlog.get_logger()
 
 UNBIND_TIMEOUT: Final = 2.0
-"""Seconds to wait for unbind_resp: by then nothing depends on it."""
+"""Seconds to wait for unbind_resp: by then nothing depends on it. So long the peer's own unbind waits, too,
+while submits are unanswered: once it has its answer it closes, and they would be in doubt."""
 
 REFUSED_CREDENTIALS: Final = frozenset({Status.ESME_RBINDFAIL, Status.ESME_RINVPASWD, Status.ESME_RINVSYSID})
 
@@ -109,6 +110,7 @@ class Session(asyncio.Protocol):
         on_deliver_sm: Callable[[Session, Frame], None],
         on_room: Callable[[Session], None],
         lease: Lease,
+        log: Any,
     ) -> None:
         self.options = options
         self.bound = False
@@ -118,6 +120,7 @@ class Session(asyncio.Protocol):
         self._on_deliver_sm = on_deliver_sm
         self._on_room = on_room
         self._lease = lease
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._splitter = pdu.Splitter()
@@ -128,6 +131,7 @@ class Session(asyncio.Protocol):
         self._heard_at = clock.monotonic()
         self._watch: asyncio.Task[None] | None = None
         self._enquiry: asyncio.Future[Answer] | None = None
+        self._parting: asyncio.Task[None] | None = None
 
     # --- what callers use -------------------------------------------------------------------------
 
@@ -206,7 +210,7 @@ class Session(asyncio.Protocol):
             for frame in self._splitter.feed(data):
                 self._handle(frame)
         except pdu.BadLength as error:
-            log.warning("smpp_framing_lost", reason=str(error))
+            self._log.warning("smpp_framing_lost", reason=str(error))
             self._send(pdu.encode(Command.GENERIC_NACK, Status.ESME_RINVCMDLEN, 0))
             self.bound = False
             self.disconnect()
@@ -233,7 +237,7 @@ class Session(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
         if exc is not None:
-            log.warning("smpp_connection_lost", reason=str(exc), in_flight=len(pending))
+            self._log.warning("smpp_connection_lost", reason=str(exc), in_flight=len(pending))
         self._on_room(self)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -261,7 +265,7 @@ class Session(asyncio.Protocol):
         if self._outgoing and self._transport is not None and not self._transport.is_closing():
             # Looked at here: the process may have been frozen since whoever wrote this looked.
             if self._clock.monotonic() >= self._lease.ends:
-                log.warning("smpp_lease_over", in_flight=len(self._pending))
+                self._log.warning("smpp_lease_over", in_flight=len(self._pending))
                 self.abort()
                 return
             self._transport.write(b"".join(self._outgoing))
@@ -278,18 +282,17 @@ class Session(asyncio.Protocol):
         elif frame.command_id == Command.ENQUIRE_LINK:
             self._send(pdu.encode(Command.ENQUIRE_LINK_RESP, 0, frame.sequence_number))
         elif frame.command_id == Command.UNBIND:
-            log.info("smpp_unbound_by_peer", in_flight=len(self._pending))
-            self._send(pdu.encode(Command.UNBIND_RESP, 0, frame.sequence_number))
+            self._log.info("smpp_unbound_by_peer", in_flight=len(self._pending))
             self.bound = False
-            self.disconnect()
+            self._parting = self._loop.create_task(self._part(frame.sequence_number))
         elif frame.command_id not in (Command.ALERT_NOTIFICATION, Command.OUTBIND):
-            log.warning("smpp_unknown_command", command_id=f"0x{frame.command_id:08X}")
+            self._log.warning("smpp_unknown_command", command_id=f"0x{frame.command_id:08X}")
             self._send(pdu.encode(Command.GENERIC_NACK, Status.ESME_RINVCMDID, frame.sequence_number))
 
     def _handle_response(self, frame: Frame) -> None:
         waiting = self._pending.get(frame.sequence_number)
         if waiting is None or frame.command_id not in (waiting[1], Command.GENERIC_NACK):
-            log.warning(
+            self._log.warning(
                 "smpp_response_unexpected",
                 command_id=f"0x{frame.command_id:08X}",
                 status=pdu.describe_status(frame.command_status),
@@ -302,6 +305,13 @@ class Session(asyncio.Protocol):
         if not waiting[0].done():
             waiting[0].set_result(frame)
 
+    async def _part(self, unbind: int) -> None:
+        """Answer the peer's unbind, once it has answered what is in flight, or has not for a while."""
+        if in_flight := [future for future, _, _ in self._pending.values()]:
+            await asyncio.wait(in_flight, timeout=UNBIND_TIMEOUT)
+        self._send(pdu.encode(Command.UNBIND_RESP, 0, unbind))
+        self.disconnect()
+
     async def _keep_watch(self) -> None:
         options = self.options
         tick = max(0.02, min(1.0, options.response_timeout / 4, options.enquire_link / 4))
@@ -311,7 +321,7 @@ class Session(asyncio.Protocol):
             self._expire(now)
             silent = now - self._heard_at
             if silent >= options.silence_allowed and self._transport is not None:
-                log.warning("smpp_peer_silent", seconds=round(silent, 1), in_flight=len(self._pending))
+                self._log.warning("smpp_peer_silent", seconds=round(silent, 1), in_flight=len(self._pending))
                 self._transport.abort()
                 return
             if (
@@ -333,7 +343,7 @@ class Session(asyncio.Protocol):
             if not future.done():
                 future.set_result(Unanswered.TIMED_OUT)
         if expired:
-            log.warning("smpp_response_timeout", requests=len(expired))
+            self._log.warning("smpp_response_timeout", requests=len(expired))
             self._on_room(self)
 
 
@@ -349,8 +359,11 @@ async def open_session(
     command_id: int = Command.BIND_TRANSCEIVER,
     ssl: SSLContext | None = None,
     lease: Lease | None = None,
+    log: Any = log,
 ) -> Session:
     """Connect and bind; with `ssl`, to a peer whose certificate that context accepts for `host`.
+
+    `log` is what the session writes to: it knows whose it is.
 
     Raises:
         BindRefused: the message centre answered with an error.
@@ -360,7 +373,10 @@ async def open_session(
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(options.response_timeout):
         _, session = await loop.create_connection(
-            lambda: Session(options, clock, on_deliver_sm, on_room, lease or Lease()), host, port, ssl=ssl
+            lambda: Session(options, clock, on_deliver_sm, on_room, lease or Lease(), log),
+            host,
+            port,
+            ssl=ssl,
         )
     try:
         answer = await session.request(command_id, bind.encode())
