@@ -133,6 +133,9 @@ class SmppGateway:
         rate = given.pop("rate", None)
         hold = given.pop("hold", DEFAULT_HOLD)
         time_zone = given.pop("time_zone", UTC)
+        session = SessionOptions(**given)
+        if 0 < session.inactivity <= session.enquire_link:
+            url.refuse("inactivity must be more than enquire_link, or no answer could come in time")
         clock = SystemClock()
         pace: SubmitPace = Pace(rate)
         if worker is not None and rate is not None:
@@ -140,7 +143,7 @@ class SmppGateway:
         return cls(
             url.name,
             Endpoint(url.host, url.port or tls.PORTS[url.scheme], bind, mode, context),
-            SessionOptions(**given),
+            session,
             binds=binds,
             slots=LeasedBinds(url.name, binds, worker) if worker is not None else None,
             submits=submits,

@@ -35,6 +35,10 @@ class GatewayUrl:
             self.refuse("its URL has a path; a gateway has none (percent-encode a / in the password)")
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
+        try:
+            self.host.encode("idna")
+        except UnicodeError:
+            self.refuse("its URL has no valid host and port: no host can have such a name")
         self.username = unquote(parts.username or "")
         self.password = unquote(parts.password or "")
         self._query = self._read_query(parts.query)
@@ -76,7 +80,7 @@ def number(least: float, most: float) -> Callable[[GatewayUrl, str, str], float]
     def read(url: GatewayUrl, key: str, value: str) -> float:
         found = float(value) if re.fullmatch(r"[0-9]{0,9}(\.[0-9]{1,9})?", value) and value else math.nan
         if not least <= found <= most:
-            url.refuse(f"{key} must be a number from {least:g} to {most:g}")
+            url.refuse(f"{key} must be a number from {least:.10g} to {most:.10g}")
         return found
 
     return read
