@@ -142,11 +142,12 @@ class TaskFilter:
 
 
 _COLUMNS = """
-    task.*, task_revision(task) AS total_revision, groupsms_now() AS read_at, counter.*
+    task.*, groupsms_now() AS read_at, counter.*
 """
 _COUNTER = """
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(unknown), 0)::int AS unknown, coalesce(sum(in_doubt), 0)::int AS in_doubt,
+        SELECT coalesce(sum(revision), 0)::bigint AS counted,
+               coalesce(sum(unknown), 0)::int AS unknown, coalesce(sum(in_doubt), 0)::int AS in_doubt,
                coalesce(sum(delivered), 0)::int AS delivered, coalesce(sum(failed), 0)::int AS failed,
                coalesce(sum(not_sent), 0)::int AS not_sent
         FROM task_counter WHERE task_id = task.id
@@ -278,10 +279,7 @@ def task_view(row: asyncpg.Record) -> TaskView:
         name=row["name"],
         status=TaskStatus(row["status"]),
         cancel_reason=CancelReason(row["cancel_reason"]) if row["cancel_reason"] else None,
-        blockers=tuple(
-            Blocker(BlockerCode(blocker["code"]), blocker["message"], blocker["fix"])
-            for blocker in json.loads(row["blockers"])
-        ),
+        blockers=_blockers(row["blockers"]),
         application_id=row["application_id"],
         signature_id=row["signature_id"],
         template_id=row["template_id"],
@@ -295,14 +293,23 @@ def task_view(row: asyncpg.Record) -> TaskView:
         started_at=row["started_at"],
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
-        revision=row["total_revision"],
-        counted=row["total_revision"] - row["revision"],
+        revision=row["revision"] + row["counted"],
+        counted=row["counted"],
         change_seq=row["change_seq"],
         recipients=recipients,
         counts=_counts(row),
         currency=row["currency"],
         estimated_amount=row["estimated_amount"],
         read_at=row["read_at"],
+    )
+
+
+def _blockers(written: str) -> tuple[Blocker, ...]:
+    if written == "[]":
+        return ()
+    return tuple(
+        Blocker(BlockerCode(blocker["code"]), blocker["message"], blocker["fix"])
+        for blocker in json.loads(written)
     )
 
 

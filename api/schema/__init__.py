@@ -10,6 +10,7 @@ from graphql import GraphQLInputObjectType
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from api.plain_fields import PlainFieldExecutor, mark_plain_fields
 from api.schema.errors import ERROR_TYPES
 from api.schema.mutation import Mutation
 from api.schema.queries import Query
@@ -24,6 +25,7 @@ schema = strawberry.Schema(
     Subscription,
     types=ERROR_TYPES,
     extensions=SCHEMA_EXTENSIONS,
+    execution_context_class=PlainFieldExecutor,
     config=StrawberryConfig(
         scalar_map={
             datetime: DATE_TIME,
@@ -49,3 +51,4 @@ def _declare_one_of(built: strawberry.Schema) -> None:
 
 
 _declare_one_of(schema)
+mark_plain_fields(schema)
