@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import resource
 import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
 from api.body_limit import JSON_LIMIT
+
+log = structlog.get_logger()
 
 _PING_SECONDS = 20.0
 _BACKLOG = 2048
@@ -90,6 +94,16 @@ class PatientSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
 
+def _allow_files() -> None:
+    """Raise the soft limit of open files to the hard one: each socket is one, and often it is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as error:  # macOS says "unlimited" and takes less
+            log.warning("file_limit_stays", soft=soft, hard=hard, error=str(error))
+
+
 async def serve(
     app: ASGIApp, bound: socket.socket, *, shutdown_seconds: float, announce: Callable[[], None]
 ) -> bool:
@@ -98,8 +112,12 @@ async def serve(
     `announce` is called once requests are answered. Sockets are closed with 1012, upon which clients connect
     again. Returns whether all requests came to their end.
     """
+    _allow_files()
     # A subscriber is many small objects: collecting the young ones as often as by default stalls everybody.
     gc.set_threshold(50_000, 20, 100)
+    # What was loaded stays: no collection has to go through it again.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 from domain import db
 from domain.errors import InvalidInput
@@ -24,9 +24,32 @@ class Page(Generic[T]):
     """Some consecutive items of a list, each with its cursor."""
 
     items: list[T]
-    cursors: list[str]
+    cursors: Sequence[str]
     has_next: bool
     has_previous: bool
+
+
+class _Cursors(Sequence[str]):
+    """The cursors of rows, each written when it is asked for: most answers show one or none."""
+
+    def __init__(self, kind: str, rows: Sequence[R], key: Callable[[R], Key]) -> None:
+        self._kind = kind
+        self._rows = rows
+        self._key = key
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return _Cursors(self._kind, self._rows[index], self._key)
+        return encode_cursor(self._kind, self._key(self._rows[index]))
 
 
 def check_size(first: int) -> int:
@@ -82,7 +105,7 @@ def page_of(
     shown = rows[:first]
     return Page(
         items=[item(row) for row in shown],
-        cursors=[encode_cursor(kind, key(row)) for row in shown],
+        cursors=_Cursors(kind, shown, key),
         has_next=len(rows) > first,
         has_previous=after,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Generic, TypeVar
 
@@ -46,11 +46,18 @@ class Edge(Generic[T]):
     node: T = strawberry.field(description="The item itself.")
 
 
+def _edges(root: Connection[T]) -> list[Edge[T]]:
+    return [Edge(cursor=cursor, node=node) for cursor, node in zip(root.cursors, root.nodes, strict=True)]
+
+
 @strawberry.type(description="A page of a list. Pages stay put while items are added before them.")
 class Connection(Generic[T]):
-    edges: list[Edge[T]] = strawberry.field(description="The items of this page with their cursors.")
+    edges: list[Edge[T]] = strawberry.field(
+        resolver=_edges, description="The items of this page with their cursors."
+    )
     nodes: list[T] = strawberry.field(description="The items of this page.")
     page_info: PageInfo = strawberry.field(description="Where this page lies in the list.")
+    cursors: strawberry.Private[Sequence[str]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
     @field("How many items the whole list has. Counted only when asked for.")
@@ -66,12 +73,7 @@ def size(first: int | None) -> int:
 def connect(page: Page[R], item: Callable[[R], T], count: Callable[[], Awaitable[int]]) -> Connection[T]:
     """The connection that shows a page; `count` counts the whole list."""
     nodes = [item(row) for row in page.items]
-    return Connection(edges=edges(page, nodes), nodes=nodes, page_info=page_info(page), count=count)
-
-
-def edges(page: Page[R], nodes: list[T]) -> list[Edge[T]]:
-    """The nodes made of a page's items, with their cursors."""
-    return [Edge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
+    return Connection(nodes=nodes, page_info=page_info(page), cursors=page.cursors, count=count)
 
 
 def page_info(page: Page[R]) -> PageInfo:

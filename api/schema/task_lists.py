@@ -8,7 +8,7 @@ import strawberry
 
 from api.context import Context
 from api.schema import global_ids
-from api.schema.connections import Connection, edges, page_info, refusing_bad_input
+from api.schema.connections import Connection, page_info, refusing_bad_input
 from api.schema.enums import OrderDirection, TaskOrderField, TaskStatus
 from api.schema.loaders import Loaders
 from api.schema.tasks import Task
@@ -93,9 +93,9 @@ async def list_tasks(
     loaders = Loaders(account_id)
     nodes = [Task.of(view, loaders) for view in page.items]
     return TaskConnection(
-        edges=edges(page, nodes),
         nodes=nodes,
         page_info=page_info(page),
+        cursors=page.cursors,
         count=lambda: task_reads.count_tasks(account_id, chosen),
         change_cursor=change_cursor(account_id, place),
     )

@@ -65,7 +65,8 @@ class Broken:
 def _leaf(source: object = None) -> Leaf:
     return source or Leaf(  # type: ignore[return-value]
         id=strawberry.ID("7"), name="Ann", number=1, ratio=0.5, ready=False,
-        made_at=datetime(2026, 1, 1, tzinfo=UTC), price=Decimal("1.50"), colour=Colour.RED, nothing=None, names=["a", "b"],
+        made_at=datetime(2026, 1, 1, tzinfo=UTC), price=Decimal("1.50"), colour=Colour.RED,
+        nothing=None, names=["a", "b"],
     )  # fmt: skip
 
 
