@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Generic, TypeVar
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -15,14 +16,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api.signed_links import LinkExpiredError, LinkRefusedError, LinkSigner
-from domain import failures, message_reads, task_reads
-from domain.number_files import (
-    FileFormat,
-    sample_recipient_file,
-    write_failed_numbers,
-    write_rejected_rows,
-)
+from domain import failures, message_reads, number_files, task_reads
+from domain.number_files import FileFormat, NumberFile, sample_recipient_file
 from domain.recipient_file import RejectedRow
+from domain.states import Region
 from domain.task_reads import TaskView
 
 SAMPLE_PATH = "/downloads/sample-recipients.xlsx"
@@ -32,13 +29,16 @@ _MEDIA_TYPES = {
     FileFormat.CSV: "text/csv; charset=utf-8",
 }
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_ROWS_AT_ONCE = 5000
-_READ_SIZE = 256 * 1024
+_ROWS_AT_ONCE = 500
+"""What one query reads."""
 _WRITTEN_AT_ONCE = 2
-"""Files one process writes at a time: each keeps a thread and the interpreter busy."""
+"""Files of which a process reads or writes rows at a time. All take turns; for a slow client none is due."""
+_SENT_WHOLE = 64 * 1024
+"""Octets up to which a file is sent with its length, or not at all if making it fails."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 _Answer = Callable[[Request, int], Awaitable[Response]]
+_Pieces = AsyncGenerator[bytes, None]
 
 R = TypeVar("R")
 
@@ -48,8 +48,11 @@ class _Export(Generic[R]):
     """A file about one task."""
 
     name: str
-    rows: Callable[[TaskView], AsyncIterator[R]]
-    write: Callable[[TaskView, Iterable[R], BinaryIO, FileFormat], None]
+    pages: Callable[[TaskView, int], AsyncGenerator[list[R], None]]
+    """So many rows at a time."""
+    file: Callable[[TaskView, FileFormat], NumberFile[R]]
+    step: int
+    """How many rows are written within a millisecond or two: so long a thread keeps the interpreter."""
 
     def path(self, task_id: int | str, file_format: FileFormat) -> str:
         return f"/downloads/tasks/{task_id}/{self.name}.{file_format.value.lower()}"
@@ -69,67 +72,51 @@ class _Export(Generic[R]):
             task = await task_reads.find_task(account_id, task_id) if task_id < 2**63 else None
             if task is None:
                 return _refusal("The task has been deleted.", 404)
-            async with writing:
-                file = await self._written(task, file_format)
-            return _FileResponse(file, f"{self.name}-{task.id}.{file_format.value.lower()}", file_format)
+            pieces = self._pieces(task, file_format, writing)
+            filename = f"{self.name}-{task.id}.{file_format.value.lower()}"
+            return await _sent_while_made(pieces, filename, file_format)
 
         return answer
 
-    async def _written(self, task: TaskView, file_format: FileFormat) -> BinaryIO:
-        """The file, written in a thread that takes the rows from the loop in batches; nameless on disk."""
-        loop = asyncio.get_running_loop()
-        batches = _batches(self.rows(task))
-
-        def rows() -> Iterator[R]:
-            while batch := asyncio.run_coroutine_threadsafe(anext(batches, []), loop).result():
-                yield from batch
-
-        def write() -> BinaryIO:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - the response closes it
-            try:
-                self.write(task, rows(), file, file_format)
-            except BaseException:
-                file.close()
-                raise
-            return file
-
-        return await asyncio.to_thread(write)
+    async def _pieces(self, task: TaskView, file_format: FileFormat, writing: asyncio.Semaphore) -> _Pieces:
+        """The file, piece by piece: each is put together in a thread, once the one before has been taken."""
+        file = await asyncio.to_thread(self.file, task, file_format)
+        yield await asyncio.to_thread(file.begin)
+        async with aclosing(self.pages(task, _ROWS_AT_ONCE)) as pages:
+            while True:
+                async with writing:
+                    page: list[R] = await anext(pages, [])
+                if not page:
+                    break
+                for first in range(0, len(page), self.step):
+                    async with writing:
+                        piece = await asyncio.to_thread(file.add, page[first : first + self.step])
+                    yield piece
+        yield await asyncio.to_thread(file.end)
 
 
-async def _batches(rows: AsyncIterator[R]) -> AsyncIterator[list[R]]:
-    batch: list[R] = []
-    async for row in rows:
-        batch.append(row)
-        if len(batch) == _ROWS_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+async def _failed_numbers(task: TaskView, at_a_time: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+    async with aclosing(message_reads.failed_numbers(task.id, at_a_time)) as pages:
+        async for page in pages:
+            yield [(number, _reason(code, task.region)) for number, code in page]
 
 
-async def _failed_numbers(task: TaskView) -> AsyncIterator[tuple[str, str]]:
-    async for number, code in message_reads.failed_numbers(task.id):
-        yield number, _reason(code, task)
-
-
-def _reason(code: str, task: TaskView) -> str:
-    return f"{failures.explain(code, task.region).advice} ({code})" if code else ""
-
-
-async def _rejected_rows(task: TaskView) -> AsyncIterator[RejectedRow]:
-    async for view in message_reads.rejected_rows(task.id):
-        yield RejectedRow(view.row, view.value, view.reason)
+@lru_cache(maxsize=4096)
+def _reason(code: str, region: Region) -> str:
+    return f"{failures.explain(code, region).advice} ({code})" if code else ""
 
 
 _FAILED_NUMBERS = _Export(
     "failed-numbers",
     _failed_numbers,
-    lambda _, rows, file, file_format: write_failed_numbers(rows, file, file_format),
+    lambda _, file_format: number_files.failed_numbers(file_format),
+    step=500,
 )
-_REJECTED_ROWS = _Export(
+_REJECTED_ROWS: _Export[RejectedRow] = _Export(
     "rejected-rows",
-    _rejected_rows,
-    lambda task, rows, file, file_format: write_rejected_rows(rows, task.region, file, file_format),
+    lambda task, at_a_time: message_reads.rejected_rows(task.id, at_a_time),
+    lambda task, file_format: number_files.rejected_rows(task.region, file_format),
+    step=50,  # each may need a suggestion
 )
 
 
@@ -185,24 +172,35 @@ def _headers(filename: str) -> dict[str, str]:
     return {**_HEADERS, "Content-Disposition": f'attachment; filename="{filename}"'}
 
 
-class _FileResponse(StreamingResponse):
-    """Sends an open file, and closes it whatever happens."""
+async def _sent_while_made(pieces: _Pieces, filename: str, file_format: FileFormat) -> Response:
+    """An answer that has begun to be made, and goes on as fast as the client takes it.
 
-    def __init__(self, file: BinaryIO, filename: str, file_format: FileFormat) -> None:
-        length = file.seek(0, 2)
-        file.seek(0)
-        super().__init__(
-            self._chunks(),
-            media_type=_MEDIA_TYPES[file_format],
-            headers={**_headers(filename), "Content-Length": str(length)},
-        )
-        self._file = file
+    A file that is longer than its first octets has no Content-Length. If making it fails then, the connection
+    is closed without the last chunk, which tells every client that the file isn't whole.
+    """
+    media_type, headers = _MEDIA_TYPES[file_format], _headers(filename)
+    begun = bytearray()
+    async for piece in pieces:
+        begun += piece
+        if len(begun) > _SENT_WHOLE:
+            return _Stream(bytes(begun), pieces, media_type, headers)
+    return Response(bytes(begun), media_type=media_type, headers=headers)
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while chunk := await asyncio.to_thread(self._file.read, _READ_SIZE):
-            yield chunk
+
+class _Stream(StreamingResponse):
+    """Sends what there is and what is still to come; ends the making of it when the client goes away."""
+
+    def __init__(self, begun: bytes, pieces: _Pieces, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(self._chunks(begun), media_type=media_type, headers=headers)
+        self._pieces = pieces
+
+    async def _chunks(self, begun: bytes) -> AsyncIterator[bytes]:
+        yield begun
+        async for piece in self._pieces:
+            if piece:
+                yield piece
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        with self._file:
+        async with aclosing(self._pieces):
             await super().__call__(scope, receive, send)

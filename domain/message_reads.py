@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ import asyncpg
 from domain import db, paging
 from domain.errors import InvalidInput
 from domain.paging import Page
+from domain.recipient_file import RejectedRow
 from domain.states import (
     HANDOVER_STATES,
     ROW_REJECTIONS,
@@ -19,8 +20,6 @@ from domain.states import (
     RowRejection,
     SendResult,
 )
-
-_EXPORT_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,44 +197,42 @@ async def count_rejected_rows(task_id: int, reason: RowRejection | None) -> int:
     return count
 
 
-async def failed_numbers(task_id: int) -> AsyncIterator[tuple[str, str]]:
-    """The numbers of a task that failed, E.164 with plus, each with its error code, in the list's order."""
-    position = 0
-    while True:
-        rows = await db.fetch(
-            """
-            SELECT position, number, error_code FROM message
-            WHERE task_id = $1 AND result = 3 AND position > $2 ORDER BY position LIMIT $3
-            """,
-            task_id,
-            position,
-            _EXPORT_PAGE,
-        )
-        for row in rows:
-            yield f"+{row['number']}", row["error_code"] or ""
-        if len(rows) < _EXPORT_PAGE:
-            return
-        position = rows[-1]["position"]
+async def failed_numbers(task_id: int, at_a_time: int) -> AsyncGenerator[list[tuple[str, str]], None]:
+    """The numbers of a task that failed, E.164 with plus, each with its error code, in the list's order.
+
+    They are read so many at a time. No connection is held between two pages: whoever takes them may be slow.
+    """
+    async for rows in _pages(
+        """
+        SELECT position AS key, number, error_code FROM message
+        WHERE task_id = $1 AND result = 3 AND position > $2 ORDER BY position LIMIT $3
+        """,
+        task_id,
+        at_a_time,
+    ):
+        yield [(f"+{row['number']}", row["error_code"] or "") for row in rows]
 
 
-async def rejected_rows(task_id: int) -> AsyncIterator[RejectedRowView]:
-    """All rows that were deleted from a task's list, in the order of the sheet."""
+async def rejected_rows(task_id: int, at_a_time: int) -> AsyncGenerator[list[RejectedRow], None]:
+    """All rows that were deleted from a task's list, in the order of the sheet, read as `failed_numbers`."""
+    async for rows in _pages(
+        """
+        SELECT row AS key, value, reason FROM rejected_row
+        WHERE task_id = $1 AND row > $2 ORDER BY row LIMIT $3
+        """,
+        task_id,
+        at_a_time,
+    ):
+        yield [RejectedRow(row["key"], row["value"], ROW_REJECTIONS[row["reason"]]) for row in rows]
+
+
+async def _pages(query: str, task_id: int, at_a_time: int) -> AsyncGenerator[list[asyncpg.Record], None]:
     last = 0
-    while True:
-        rows = await db.fetch(
-            """
-            SELECT row, value, reason FROM rejected_row
-            WHERE task_id = $1 AND row > $2 ORDER BY row LIMIT $3
-            """,
-            task_id,
-            last,
-            _EXPORT_PAGE,
-        )
-        for row in rows:
-            yield _rejected_row(row)
-        if len(rows) < _EXPORT_PAGE:
+    while rows := await db.fetch(query, task_id, last, at_a_time):
+        yield rows
+        if len(rows) < at_a_time:
             return
-        last = rows[-1]["row"]
+        last = rows[-1]["key"]
 
 
 def _message(row: asyncpg.Record) -> MessageView:

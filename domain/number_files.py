@@ -16,20 +16,15 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
-from typing import Any, BinaryIO
-
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from openpyxl.utils import get_column_letter
+from functools import cache, partial
+from typing import Generic, Protocol, TypeVar
 
 from domain import numbers
 from domain.recipient_file import RejectedRow
 from domain.states import Region, RowRejection
+from domain.text_workbook import TextWorkbook, legal
 
 NUMBER_HEADING = "Phone number"
 REASON_HEADING = "Reason"
@@ -38,7 +33,6 @@ _REJECTED_HEADINGS = (NUMBER_HEADING, "Suggestion", REASON_HEADING, "Row", "Text
 SAMPLE_NUMBERS = ("13800138000", "8613800138001", "+8613800138002")
 """The three ways to write a mainland number that the guide names."""
 
-_TEXT_FORMAT = "@"
 _WIDTHS = {NUMBER_HEADING: 22, "Suggestion": 22, REASON_HEADING: 60, "Row": 10, "Text as found": 22}
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 _NUMBER = re.compile(r"\+[0-9]+")
@@ -65,6 +59,9 @@ _REASONS = {
 }
 
 
+R = TypeVar("R")
+
+
 class FileFormat(StrEnum):
     """What a download may be."""
 
@@ -72,36 +69,58 @@ class FileFormat(StrEnum):
     CSV = "CSV"
 
 
+class NumberFile(Generic[R]):
+    """A file made while its rows are read: what `begin`, `add` and `end` return, one after the other.
+
+    It keeps no rows, so there may be a million, and may be abandoned at any point. Of a workbook the end
+    alone makes a file that opens; a CSV file that was cut short looks like a whole one, so whoever sends it
+    must tell.
+    """
+
+    def __init__(
+        self,
+        headings: Sequence[str],
+        cells: Callable[[R], Sequence[str]],
+        file_format: FileFormat,
+    ) -> None:
+        self._cells = cells
+        self._form: _Form = _Csv(headings) if file_format is FileFormat.CSV else _workbook(headings)
+
+    def begin(self) -> bytes:
+        """The file up to its first row, headings included."""
+        return self._form.begin()
+
+    def add(self, rows: Iterable[R]) -> bytes:
+        """What the file goes on with; nothing yet, perhaps."""
+        return self._form.add(map(self._cells, rows))
+
+    def end(self) -> bytes:
+        """The rest."""
+        return self._form.end()
+
+
+def failed_numbers(file_format: FileFormat) -> NumberFile[tuple[str, str]]:
+    """A file of E.164 numbers, each with the reason it failed."""
+    return NumberFile(_FAILED_HEADINGS, _failed_cells, file_format)
+
+
+def rejected_rows(region: Region, file_format: FileFormat) -> NumberFile[RejectedRow]:
+    """A file of a list's deleted rows, to be mended for an application of `region` and uploaded again."""
+    return NumberFile(_REJECTED_HEADINGS, partial(_rejected_cells, region), file_format)
+
+
 @cache
 def sample_recipient_file() -> bytes:
     """An .xlsx to fill in: a heading and three example numbers, the whole of column A of format Text."""
-    file = io.BytesIO()
-    _write_workbook(((number,) for number in SAMPLE_NUMBERS), (NUMBER_HEADING,), file)
-    return file.getvalue()
+    file = _workbook((NUMBER_HEADING,))
+    return b"".join((file.begin(), file.add((number,) for number in SAMPLE_NUMBERS), file.end()))
 
 
-def write_failed_numbers(
-    rows: Iterable[tuple[str, str]], target: BinaryIO | Path, file_format: FileFormat
-) -> None:
-    """Write E.164 numbers, each with the reason it failed, to `target`.
-
-    Rows are taken one at a time and not kept, so there may be a million. A workbook is put together in a
-    temporary file and reaches `target` at the end (about 30,000 rows a second); CSV reaches it as it goes.
-    """
-    _write(rows, _FAILED_HEADINGS, target, file_format)
+def _failed_cells(failed: tuple[str, str]) -> Sequence[str]:
+    return failed
 
 
-def write_rejected_rows(
-    rows: Iterable[RejectedRow], region: Region, target: BinaryIO | Path, file_format: FileFormat
-) -> None:
-    """Write the deleted rows of a list for an application of `region`, to be mended and uploaded again.
-
-    Rows are taken as by `write_failed_numbers`.
-    """
-    _write((_rejected_cells(row, region) for row in rows), _REJECTED_HEADINGS, target, file_format)
-
-
-def _rejected_cells(rejected: RejectedRow, region: Region) -> tuple[str, ...]:
+def _rejected_cells(region: Region, rejected: RejectedRow) -> Sequence[str]:
     mendable = rejected.reason not in _NOTHING_TO_MEND
     return (
         rejected.value if mendable else "",
@@ -112,48 +131,33 @@ def _rejected_cells(rejected: RejectedRow, region: Region) -> tuple[str, ...]:
     )
 
 
-def _write(
-    rows: Iterable[tuple[str, ...]],
-    headings: tuple[str, ...],
-    target: BinaryIO | Path,
-    file_format: FileFormat,
-) -> None:
-    if isinstance(target, Path):
-        with target.open("wb") as file:
-            _write(rows, headings, file, file_format)
-    elif file_format is FileFormat.CSV:
-        _write_csv(rows, headings, target)
-    else:
-        _write_workbook(rows, headings, target)
+class _Form(Protocol):
+    def begin(self) -> bytes: ...
+
+    def add(self, rows: Iterable[Sequence[str]]) -> bytes: ...
+
+    def end(self) -> bytes: ...
 
 
-def _write_workbook(rows: Iterable[tuple[str, ...]], headings: tuple[str, ...], target: BinaryIO) -> None:
-    workbook = Workbook(write_only=True)
-    sheet: Any = workbook.create_sheet("Numbers")
-    for position, heading in enumerate(headings, start=1):
-        column = sheet.column_dimensions[get_column_letter(position)]
-        column.width = _WIDTHS[heading]
-        column.number_format = _TEXT_FORMAT
-    cells = [WriteOnlyCell(sheet) for _ in headings]
-    for cell in cells:
-        cell.number_format = _TEXT_FORMAT
-    for row in _texts(headings, rows):
-        for cell, text in zip(cells, row, strict=True):
-            cell.value = text
-            cell.data_type = "s"  # or "=…" would become a formula
-        sheet.append(cells)
-    workbook.save(target)
+def _workbook(headings: Sequence[str]) -> TextWorkbook:
+    return TextWorkbook([(heading, _WIDTHS[heading]) for heading in headings])
 
 
-def _write_csv(rows: Iterable[tuple[str, ...]], headings: tuple[str, ...], target: BinaryIO) -> None:
-    text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
-    try:
-        target.write(codecs.BOM_UTF8)  # without it Excel takes Chinese for something else
-        writer = csv.writer(text)
-        for row in _texts(headings, rows):
-            writer.writerow([_no_formula(cell) for cell in row])
-    finally:
-        text.detach()
+class _Csv:
+    def __init__(self, headings: Sequence[str]) -> None:
+        self._headings = headings
+
+    def begin(self) -> bytes:
+        # Without the mark Excel takes Chinese for something else.
+        return codecs.BOM_UTF8 + self.add([self._headings])
+
+    def add(self, rows: Iterable[Sequence[str]]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([_no_formula(legal(cell)) for cell in row] for row in rows)
+        return text.getvalue().encode()
+
+    def end(self) -> bytes:
+        return b""
 
 
 def _no_formula(cell: str) -> str:
@@ -163,9 +167,3 @@ def _no_formula(cell: str) -> str:
     or a carrier sent.
     """
     return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
-
-
-def _texts(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[list[str]]:
-    yield list(headings)
-    for row in rows:
-        yield [ILLEGAL_CHARACTERS_RE.sub("", text) for text in row]

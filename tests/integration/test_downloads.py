@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
+import httpx
 import pytest
 from openpyxl import load_workbook
+from structlog.testing import capture_logs
 
 from api import downloads
 from api.downloads import SAMPLE_PATH, failed_numbers_path
 from api.signed_links import LinkSigner
-from domain import access, db
+from domain import access, db, dispatch
 from domain.number_files import FileFormat
 from domain.ports import ReceiptState
 from domain.recipient_file import read_recipients
 from domain.states import Region, Role
-from tests.integration.api_client import Api, Client, serving
-from tests.integration.world import World, receipt
+from tests.integration.api_client import WITHIN, Api, Client, serving
+from tests.integration.query_counting import counted_queries
+from tests.integration.world import World, eventually, receipt
 
 ORIGIN = "https://app.example.com"
 URLS = "{ tasks { nodes { xlsx: failedNumbersUrl csv: failedNumbersUrl(format: CSV) } } }"
@@ -47,13 +54,57 @@ async def client(api: Api, world: World) -> Client:
 async def with_failures(world: World, count: int = 3) -> int:
     """A task whose first message was delivered and the others failed."""
     task_id = await world.running(count)
-    claim = await world.claim(task_id)
-    await world.hand_over(claim)
-    failed = (
-        receipt(claim, position, ReceiptState.FAILED, error_code="BLACK") for position in range(2, count + 1)
-    )
-    await world.receive(receipt(claim, 1), *failed)
+    while (claim := await dispatch.claim(task_id, uuid4())) is not None:
+        await world.hand_over(claim)
+        await world.receive(
+            *(
+                receipt(claim, position, ReceiptState.FAILED, error_code="BLACK")
+                if position > 1
+                else receipt(claim, position)
+                for position in claim.numbers
+            )
+        )
     return task_id
+
+
+MANY = 60_000
+"""Failed numbers that make a CSV file larger than the sockets between a server and a client take in."""
+
+
+async def link_to_many(api: Api, world: World) -> str:
+    """A link to the failed numbers, as CSV, of a task that has so many."""
+    task_id = await world.running(1)
+    await db.fetch(
+        """
+        INSERT INTO message (task_id, position, number, result, handover, error_code)
+        SELECT $1, at, 8613900000000 + at, 3, 1, 'BLACK' FROM generate_series(2, $2::int) AS at
+        """,
+        task_id,
+        MANY + 1,
+    )
+    path = failed_numbers_path(task_id, FileFormat.CSV)
+    signer = LinkSigner(api.settings.signing_key())
+    signed = signer.sign(path, account_id=world.viewer.account_id, now=datetime.now(UTC), lifetime=LIFETIME)
+    return f"{api.url}{signed}"
+
+
+def reads_of(asked: list[str]) -> int:
+    """How many of these queries read failed numbers."""
+    return sum("AND result = 3" in query for query in asked)
+
+
+READS = MANY / downloads._ROWS_AT_ONCE
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[httpx.Response]:
+    """A download of which nothing is read but the head until it is asked for."""
+    narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
+    async with (
+        httpx.AsyncClient(transport=narrow, timeout=WITHIN) as http,
+        http.stream("GET", url) as response,
+    ):
+        yield response
 
 
 async def urls(client: Client) -> dict[str, str]:
@@ -97,6 +148,70 @@ async def test_failed_numbers_as_csv(
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
     assert [row[0] for row in rows[1:]] == [f"+86138{number:08}" for number in range(1, 101)]
+
+
+@pytest.mark.parametrize("file_format", ["xlsx", "csv"])
+async def test_a_long_file_is_sent_while_it_is_made(
+    api: Api, client: Client, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    monkeypatch.setattr(downloads, "_SENT_WHOLE", 0)
+    monkeypatch.setattr(downloads, "_ROWS_AT_ONCE", 7)
+    await with_failures(world, 101)
+    response = await api.http.get((await urls(client))[file_format])
+    assert response.headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in response.headers
+    path = tmp_path / "again"
+    path.write_bytes(response.content)
+    again = await read_recipients(path, region=Region.CHINESE_MAINLAND)
+    assert (list(again.numbers), again.rejected) == ([8613800000000 + index for index in range(1, 101)], [])
+
+
+async def test_slow_clients_hold_neither_connections_nor_turns(api: Api, world: World) -> None:
+    url = await link_to_many(api, world)
+    async with AsyncExitStack() as stack, counted_queries() as asked:
+        slow = [await stack.enter_async_context(opened(url)) for _ in range(db.POOL_SIZE + 1)]
+        whole = await api.http.get(url)
+        assert len(whole.text.splitlines()) == MANY + 1
+        # Each had as many turns as the one that has all.
+        assert READS < reads_of(asked) < READS * len(slow)
+        async with asyncio.timeout(WITHIN), counted_queries():
+            """It takes every connection of the pool."""
+
+
+async def test_a_file_that_fails_in_the_middle_is_seen_to_be_cut(api: Api, world: World) -> None:
+    url = await link_to_many(api, world)
+    async with opened(url) as response:
+        assert response.status_code == 200
+        await db.fetch("ALTER TABLE message RENAME TO lost")
+        try:
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                await response.aread()
+        finally:
+            await db.fetch("ALTER TABLE lost RENAME TO message")
+
+
+async def test_a_file_that_fails_at_once_is_an_error(api: Api, world: World) -> None:
+    url = await link_to_many(api, world)
+    await db.fetch("ALTER TABLE message RENAME TO lost")
+    try:
+        assert (await api.http.get(url)).status_code == 500
+    finally:
+        await db.fetch("ALTER TABLE lost RENAME TO message")
+
+
+async def test_nothing_more_is_read_for_a_client_that_has_gone(api: Api, world: World) -> None:
+    url = await link_to_many(api, world)
+    with capture_logs() as logged:
+
+        async def ended() -> bool:
+            return any(entry["event"] == "request" for entry in logged)
+
+        async with counted_queries() as asked:
+            async with opened(url):
+                assert not await ended()
+            await eventually(ended)
+        assert 0 < reads_of(asked) < READS
+    assert not [entry for entry in logged if entry["log_level"] == "error"]
 
 
 async def test_the_sample_file(api: Api, client: Client) -> None:
