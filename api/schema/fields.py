@@ -15,6 +15,13 @@ def field(description: str) -> Callable[[F], F]:
     return cast("Callable[[F], F]", strawberry.field(description=description))
 
 
+def worked_out(description: str) -> Any:
+    """Make an attribute a field that isn't given when an object is made: the class's `__getattr__` has it."""
+    made = strawberry.field(description=description)
+    made.init = False
+    return made
+
+
 def subscription(description: str) -> Callable[[F], F]:
     """Make a method a field of Subscription."""
     return cast("Callable[[F], F]", strawberry.subscription(description=description))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from api.schema import global_ids
 from api.schema.billing import Billing, FailureReason
 from api.schema.connections import PAGE, After, Connection, First, connect, refusing_bad_input, size
 from api.schema.enums import CancelReason, Encoding, FileFormat, RowRejection, SendResult, TaskStatus
-from api.schema.fields import field
+from api.schema.fields import field, worked_out
 from api.schema.loaders import Loaders
 from api.schema.messages import Message, RejectedRow
 from api.schema.node import Node
@@ -136,8 +137,8 @@ class Task(Node):
     cancel_reason: CancelReason | None = strawberry.field(
         description="Why it was canceled; null unless CANCELED."
     )
-    blockers: list[Blocker] = strawberry.field(
-        description="What kept it from being sent, if it was canceled as NO_LONGER_ALLOWED; as it was then."
+    blockers: list[Blocker] = worked_out(
+        "What kept it from being sent, if it was canceled as NO_LONGER_ALLOWED; as it was then."
     )
     text: str = strawberry.field(description="What a phone shows, signature included.")
     encoding: Encoding = strawberry.field(description="The alphabet the text travels in.")
@@ -153,22 +154,24 @@ class Task(Node):
     revision: int = strawberry.field(
         description="Rises with every change: of two answers the one with the higher revision is the newer."
     )
-    recipients: RecipientSummary = strawberry.field(
-        description="What became of the rows of the recipient list."
+    recipients: RecipientSummary = worked_out("What became of the rows of the recipient list.")
+    counts: ResultCounts = worked_out("Its messages by result.")
+    progress: Progress = worked_out("How far the hand-over to the gateway has come.")
+    can_cancel: bool = worked_out("Whether cancelTask would succeed at the moment of this answer.")
+    cancel_deadline: datetime | None = worked_out(
+        "Until when it can be canceled: five minutes before its time. Null unless SCHEDULED."
     )
-    counts: ResultCounts = strawberry.field(description="Its messages by result.")
-    progress: Progress = strawberry.field(description="How far the hand-over to the gateway has come.")
-    can_cancel: bool = strawberry.field(
-        description="Whether cancelTask would succeed at the moment of this answer."
-    )
-    cancel_deadline: datetime | None = strawberry.field(
-        description="Until when it can be canceled: five minutes before its time. Null unless SCHEDULED."
-    )
-    can_delete: bool = strawberry.field(
-        description="Whether deleteTask would succeed: only once it is CANCELED."
-    )
+    can_delete: bool = worked_out("Whether deleteTask would succeed: only once it is CANCELED.")
     view: strawberry.Private[TaskView]
     loaders: strawberry.Private[Loaders]
+
+    def __getattr__(self, name: str) -> object:
+        # Most answers show few of these: each is made when it is asked for, and kept.
+        if name not in _WORKED_OUT:
+            raise AttributeError(name)
+        made = _WORKED_OUT[name](self.view)
+        setattr(self, name, made)
+        return made
 
     @field("What it is sent through.")
     async def application(self) -> Application:
@@ -289,7 +292,6 @@ class Task(Node):
             name=view.name,
             status=view.status,
             cancel_reason=view.cancel_reason,
-            blockers=Blocker.all_of(view.blockers),
             text=view.text,
             encoding=view.encoding,
             segments_per_message=view.segments_per_message,
@@ -298,12 +300,17 @@ class Task(Node):
             started_at=view.started_at,
             finished_at=view.finished_at,
             revision=view.revision,
-            recipients=RecipientSummary.of(view.recipients),
-            counts=ResultCounts.of(view.counts),
-            progress=Progress.of(view),
-            can_cancel=view.can_cancel,
-            cancel_deadline=view.cancel_deadline,
-            can_delete=view.status is TaskStatus.CANCELED,
             view=view,
             loaders=loaders,
         )
+
+
+_WORKED_OUT: dict[str, Callable[[TaskView], object]] = {
+    "blockers": lambda view: Blocker.all_of(view.blockers),
+    "recipients": lambda view: RecipientSummary.of(view.recipients),
+    "counts": lambda view: ResultCounts.of(view.counts),
+    "progress": Progress.of,
+    "can_cancel": lambda view: view.can_cancel,
+    "cancel_deadline": lambda view: view.cancel_deadline,
+    "can_delete": lambda view: view.status is TaskStatus.CANCELED,
+}
