@@ -132,10 +132,12 @@ class Answers:
             nature = self._nature(body)
             if nature is None:
                 return await execute(request)
-            if waited or (others := self._under_way.get(key)) is None:
+            others = self._under_way.get(key)
+            if waited or (others is None and self._kept.get(key) is kept):
                 return await self._execute(request, execute, key, nature, ledger)
-            # Not their answer: what it shows may have changed since they read it. We look again.
-            await asyncio.wait([others])
+            # Others execute the same, or just have. What they were shown may have changed since: we look.
+            if others is not None:
+                await asyncio.wait([others])
             waited = True
 
     async def _execute(
