@@ -137,6 +137,46 @@ def test_a_limit_that_falls_and_rises_is_followed() -> None:
         assert refused < 0.03
 
 
+@pytest.mark.parametrize("settled_for", [0, 30])
+def test_two_refusals_when_a_task_begins_hold_it_up_for_seconds_only(settled_for: int) -> None:
+    """The centre refuses two numbers for a reason of their own; a rate may be known from the task before."""
+    limit = Limit(500)
+    limit.send_for(settled_for)
+    limit.now += 10
+    for seconds in (0.02, 0.051):
+        limit.send_for(seconds)
+        limit.throttle.throttled(limit.now, limit.now)
+    began = limit.now
+    limit.send_for(30)
+
+    used, refused = limit.shares(began + 8)
+    assert used > 0.9
+    assert refused < 0.03
+
+
+def test_a_refusal_is_no_limit_where_far_less_was_sent_than_the_rate_allows() -> None:
+    limit = Limit(500)
+    limit.send_for(30)
+    known = limit.throttle.rate
+    for _ in range(20):
+        limit.now += 10
+        limit.send_for(0.02)
+        limit.throttle.throttled(limit.now, limit.now)
+
+    assert limit.throttle.rate >= known
+
+
+def test_a_limit_that_is_lifted_is_left_behind_soon() -> None:
+    limit = Limit(20)
+    limit.send_for(30)
+    changed_at, limit.rate = limit.now, 1000
+    limit.send_for(60)
+
+    used, refused = limit.shares(changed_at + 45)
+    assert used > 0.9
+    assert refused < 0.03
+
+
 def test_now_and_then_a_refusal_is_no_limit() -> None:
     """The centre refuses single submits, for reasons of their numbers."""
     throttle, now = Throttle(), 1.0

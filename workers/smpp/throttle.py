@@ -18,6 +18,8 @@ MEASURED_OVER: Final = 1.0
 """Seconds over which accepted submits are counted: the time over which rates are agreed upon."""
 CALM: Final = 200
 """At a known rate, the centre is asked for more often enough to be refused once in about so many submits."""
+LIFTED: Final = 2 * CALM
+"""After so many without a refusal the limit is another, far above."""
 GROWTH: Final = 0.02 / CALM
 """By what share the rate grows with each accepted submit, and the more the longer nothing was refused."""
 FEW: Final = 4
@@ -25,15 +27,19 @@ FEW: Final = 4
 SAFE_SHARE: Final = 0.95
 """Of what was accepted in a second: submits bunch together on their way."""
 LOWEST_RATE: Final = 1.0
+BINDING: Final = 0.25
+"""A rate of which less than this share was accepted in the last second held nothing back: a refusal then is
+not about it."""
 
 
 class Throttle:
     """Finds the rate at which the centre takes submits, and keeps the sender to it.
 
     There is no rate until the centre refuses twice with next to nothing accepted between: a lone refusal is
-    no limit. Then the rate is what it accepted in the second before. From there it doubles every second until
-    refused once more, for that first measure may be a fraction of the truth; afterwards it is felt for in
-    small steps, up with each submit accepted and down with each refusal, the more the closer these come.
+    no limit, nor is it when far less was sent than the rate allows. Then the rate is what it accepted in the
+    second before. From there it doubles every second until refused once more, for that first measure may be a
+    fraction of the truth; afterwards it is felt for in small steps, up with each submit accepted and down
+    with each refusal, the more the closer these come. If these stop, it doubles again.
 
     Answers to submits written before the last pause tell nothing new and change nothing.
     """
@@ -66,6 +72,8 @@ class Throttle:
         if written_at < self._resume_at:
             return
         self._since_refusal += 1
+        if self._since_refusal >= LIFTED:
+            self._coarse = True
         if self._coarse:
             self.rate *= 2.0 ** min(1.0, now - max(self._grown_at, self._resume_at))
         else:
@@ -89,9 +97,9 @@ class Throttle:
 
     def _slow_down(self) -> None:
         measured = SAFE_SHARE * self._sustained
-        if self.rate == float("inf"):
+        if self._sustained < BINDING * self.rate:
             if self._since_refusal < FEW:
-                self.rate = max(LOWEST_RATE, measured)
+                self.rate, self._coarse = max(LOWEST_RATE, measured), True
         elif self._coarse and self._since_refusal:
             self.rate, self._coarse = max(LOWEST_RATE, min(self.rate, measured)), False
         elif not self._coarse:
