@@ -19,7 +19,8 @@ MEASURED_OVER: Final = 1.0
 CALM: Final = 200
 """At a known rate, the centre is asked for more often enough to be refused once in about so many submits."""
 LIFTED: Final = 2 * CALM
-"""After so many without a refusal the limit is another, far above."""
+LIFTED_FOR: Final = 5.0
+"""After so many submits and seconds without a refusal the limit is another, far above."""
 GROWTH: Final = 0.02 / CALM
 """By what share the rate grows with each accepted submit, and the more the longer nothing was refused."""
 FEW: Final = 4
@@ -72,7 +73,7 @@ class Throttle:
         if written_at < self._resume_at:
             return
         self._since_refusal += 1
-        if self._since_refusal >= LIFTED:
+        if self._since_refusal >= LIFTED and now - self._resume_at >= LIFTED_FOR:
             self._coarse = True
         if self._coarse:
             self.rate *= 2.0 ** min(1.0, now - max(self._grown_at, self._resume_at))
