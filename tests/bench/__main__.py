@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from domain.startup import configure_logging
-from tests.bench import figures, importing, listing, sending, subscribing
+from tests.bench import exporting, figures, importing, listing, sending, subscribing
 from tests.bench.figures import Figure
 from tests.bench.stage import stage
 
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "send": sending.bench,
     "lists": listing.bench,
     "subscriptions": subscribing.bench,
+    "export": exporting.bench,
 }
 
 

@@ -78,15 +78,18 @@ async def _felt_by_others(
         client, abroad, ["+447400000001"], sendAt=(datetime.now(UTC) + timedelta(days=1)).isoformat()
     )
     async with ServiceClient(client.base_url, line.token) as other:
-        idle = await _waits(other, small, asyncio.create_task(asyncio.sleep(IDLE_SECONDS)))
-        busy = await _waits(other, small, asyncio.create_task(_create(client, file, at_home)))
+        idle = await waits_for_task(other, small, asyncio.create_task(asyncio.sleep(IDLE_SECONDS)))
+        busy = await waits_for_task(other, small, asyncio.create_task(_create(client, file, at_home)))
     return Figure(
         "slowest 1 % of `task` queries during that import",
-        _p99(busy) * 1000, "ms", _p99(idle) * 1000, "on an idle server", at_most=3,
+        p99(busy) * 1000, "ms", p99(idle) * 1000, "on an idle server", at_most=3,
     )  # fmt: skip
 
 
-async def _waits(client: ServiceClient, task_id: str, while_running: asyncio.Task[Any]) -> list[float]:
+async def waits_for_task(
+    client: ServiceClient, task_id: str, while_running: asyncio.Task[Any]
+) -> list[float]:
+    """Seconds that `task` queries take, one every 20 ms, until something else is done."""
     waits = []
     while not while_running.done():
         with stopwatch() as took:
@@ -97,7 +100,8 @@ async def _waits(client: ServiceClient, task_id: str, while_running: asyncio.Tas
     return waits
 
 
-def _p99(waits: list[float]) -> float:
+def p99(waits: list[float]) -> float:
+    """What 99 of 100 took at most."""
     return sorted(waits)[int(len(waits) * 0.99)]
 
 

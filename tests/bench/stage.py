@@ -12,7 +12,7 @@ from domain import db
 from domain.engines import engines
 from domain.settings import Settings
 from tests.conftest import keeper_of, private_data_dir
-from tests.e2e.line import Line, running_line
+from tests.e2e.line import Child, Line, running_line
 
 SAMPLED_EVERY = 0.1
 """Seconds between two looks at the memory in use."""
@@ -33,7 +33,9 @@ async def stage() -> AsyncIterator[Line]:
 class Memory:
     """The memory the processes of a line and its engines use together, each shared page counted once."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, only: Child | None = None) -> None:
+        """Of all of them, or `only` of one and its children."""
+        self._only = only
         self._keeper = keeper_of(line.folder)
         self.peak = 0
         """Octets."""
@@ -46,15 +48,19 @@ class Memory:
 
     def _family(self) -> Iterator[psutil.Process]:
         """Our processes and the engines, whose keeper is nobody's child; not the process that measures."""
+        if self._only is not None:
+            process = psutil.Process(self._only.process.pid)
+            yield from (process, *process.children(recursive=True))
+            return
         yield from psutil.Process().children(recursive=True)
         if self._keeper is not None:
             yield from psutil.Process(self._keeper).children(recursive=True)
 
 
 @asynccontextmanager
-async def watched_memory(line: Line) -> AsyncIterator[Memory]:
+async def watched_memory(line: Line, only: Child | None = None) -> AsyncIterator[Memory]:
     """Look at the memory in use again and again inside the block."""
-    memory = Memory(line)
+    memory = Memory(line, only)
     watching = asyncio.create_task(_watch(memory))
     try:
         yield memory
