@@ -34,7 +34,7 @@ Told = Frame | PreExecutionError
 class _Member:
     """One who follows."""
 
-    __slots__ = ("_wake", "failure", "has_ended", "newest", "told")
+    __slots__ = ("_wake", "failure", "has_ended", "newest", "revision", "told")
 
     def __init__(self) -> None:
         self.newest: Told | None = None
@@ -42,6 +42,8 @@ class _Member:
         self.failure: Exception | None = None
         self.told = False
         """Whether there ever was something to tell."""
+        self.revision = 0
+        """The newest that was told."""
         self._wake: asyncio.Future[None] | None = None
 
     def offer(self, told: Told) -> None:
@@ -77,7 +79,9 @@ class Audience:
     def __init__(self) -> None:
         self._members: set[_Member] = set()
         self._newcomers: set[_Member] = set()
+        self._admitted: set[_Member] = set()
         self._addressed: set[_Member] | None = None
+        self._revision = 0
         self._came = asyncio.Event()
         self.on_arrival: Callable[[], None] = lambda: None
         """Called when somebody joins."""
@@ -86,13 +90,13 @@ class Audience:
         """Let in those who wait; whether there are any. What is read from now on is new enough for them."""
         self._came.clear()
         self._members |= self._newcomers
-        admitted, self._newcomers = self._newcomers, set()
-        self._addressed = admitted
-        return bool(admitted)
+        self._admitted, self._newcomers = self._newcomers, set()
+        return bool(self._admitted)
 
-    def address_all(self) -> None:
-        """Let what is yielded next be for everybody, not only for those just admitted."""
-        self._addressed = self._members
+    def address(self, revision: int, *, everybody: bool) -> None:
+        """Let what is yielded next be for all who don't know this revision, or of them for the newcomers."""
+        self._revision = revision
+        self._addressed = self._members if everybody else self._admitted
 
     async def arrival(self, timeout: float) -> None:
         """Return when somebody joins, or after so many seconds."""
@@ -115,17 +119,21 @@ class Audience:
     async def perform(self, results: StreamResult, encode: Callable[[object], str]) -> None:
         """Tell of each result those it is for, until there are no more."""
         async for result in results:
-            addressed, self._addressed = self._addressed, None
-            if addressed is None:  # it is no event: something went wrong
-                addressed = self._members | self._newcomers
             told: Told
             if isinstance(result, PreExecutionError):
                 told = result
             else:
                 assert isinstance(result, ExecutionResult), "@defer and @stream are not in the schema"
                 told = Frame(encode(_payload(result)))
-            for member in list(addressed):
-                member.offer(told)
+            addressed, self._addressed = self._addressed, None
+            if addressed is None:  # it is no event: something went wrong
+                for member in self._members | self._newcomers:
+                    member.offer(told)
+                continue
+            for member in addressed:
+                if member.revision < self._revision:
+                    member.revision = self._revision
+                    member.offer(told)
 
     def end(self, failure: Exception | None) -> None:
         """Tell everybody that this is the end."""

@@ -49,9 +49,10 @@ async def follow_task(
             rest = told_at + BETWEEN_READS - loop.time()
             if view.revision > revision and (rest <= 0 or ended):
                 revision, told_at, rest = view.revision, loop.time(), BETWEEN_READS
-                audience.address_all()
+                audience.address(revision, everybody=True)
                 yield view
             elif newcomers:
+                audience.address(view.revision, everybody=False)
                 yield view
             if ended:
                 return

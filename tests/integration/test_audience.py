@@ -149,6 +149,32 @@ async def test_nobody_is_told_more_often_because_others_join(
     assert len(told) <= 2 + took / 0.25
 
 
+async def test_a_revision_is_told_once_also_to_those_who_came_in_between(
+    client: Client, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "BETWEEN_READS", 0.25)
+    async with client.subscribe(TASK_UPDATED, id=key) as first:
+        await updated(first)
+        revision = await touch(key)
+        async with client.subscribe(TASK_UPDATED, id=key) as second:
+            assert (await updated(second))["revision"] == revision  # before the first is told of it
+            assert await until(first, revision) == [revision]
+            assert await until(second, await touch(key)) == [revision + 1]
+
+
+async def test_all_are_told_of_a_failure(client: Client, key: str) -> None:
+    async with (
+        client.subscribe(TASK_UPDATED, id=key) as one,
+        client.subscribe(TASK_UPDATED, id=key) as other,
+    ):
+        await updated(one)
+        await updated(other)
+        await db.fetch("ALTER TABLE task_counter RENAME TO lost")
+        for events in (one, other):
+            assert (await events.refusal())[0] == "INTERNAL"
+            assert await events.rest() == []
+
+
 async def test_others_have_audiences_of_their_own(api: Api, client: Client, world: World, key: str) -> None:
     viewer = await api.client(Role.VIEWER)
     rival = await api.client(account="Rival")
