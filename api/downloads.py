@@ -33,6 +33,7 @@ _ROWS_AT_ONCE = 500
 """What one query reads."""
 _WRITTEN_AT_ONCE = 2
 """Files of which a process reads or writes rows at a time. All take turns; for a slow client none is due."""
+_DELETED = "The task has been deleted."
 _SENT_WHOLE = 64 * 1024
 """Octets up to which a file is sent with its length, or not at all if making it fails."""
 
@@ -41,6 +42,10 @@ _Answer = Callable[[Request, int], Awaitable[Response]]
 _Pieces = AsyncGenerator[bytes, None]
 
 R = TypeVar("R")
+
+
+class _DeletedError(Exception):
+    """The task was deleted while its file was made, which may lack rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,13 @@ class _Export(Generic[R]):
             task_id = request.path_params["task_id"]
             task = await task_reads.find_task(account_id, task_id) if task_id < 2**63 else None
             if task is None:
-                return _refusal("The task has been deleted.", 404)
+                return _refusal(_DELETED, 404)
             pieces = self._pieces(task, file_format, writing)
             filename = f"{self.name}-{task.id}.{file_format.value.lower()}"
-            return await _sent_while_made(pieces, filename, file_format)
+            try:
+                return await _sent_while_made(pieces, filename, file_format)
+            except _DeletedError:
+                return _refusal(_DELETED, 404)
 
         return answer
 
@@ -92,6 +100,9 @@ class _Export(Generic[R]):
                     async with writing:
                         piece = await asyncio.to_thread(file.add, page[first : first + self.step])
                     yield piece
+        # Its rows are removed after the task: while it is there, none was missing.
+        if await task_reads.find_task(task.account_id, task.id) is None:
+            raise _DeletedError(_DELETED)
         yield await asyncio.to_thread(file.end)
 
 

@@ -190,6 +190,15 @@ async def test_a_file_that_fails_in_the_middle_is_seen_to_be_cut(api: Api, world
             await db.fetch("ALTER TABLE lost RENAME TO message")
 
 
+async def test_a_file_of_a_task_that_is_deleted_meanwhile_is_seen_to_be_cut(api: Api, world: World) -> None:
+    url = await link_to_many(api, world)
+    async with opened(url) as response:
+        await db.fetch("DELETE FROM task")
+        await db.fetch("DELETE FROM message")
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            await response.aread()
+
+
 async def test_a_file_that_fails_at_once_is_an_error(api: Api, world: World) -> None:
     url = await link_to_many(api, world)
     await db.fetch("ALTER TABLE message RENAME TO lost")
