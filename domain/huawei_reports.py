@@ -118,8 +118,9 @@ def _reply(fields: Mapping[str, str], now: datetime) -> Reply:
     text = fields["body"]
     if len(text) > LONGEST_REPLY:
         raise NotAReportError("body is too long")
+    _required(fields, "from", LONGEST_ID)
     return Reply(
-        number=_number(_required(fields, "from", LONGEST_ID)),
+        number=_number(fields["from"]),
         destination=_required(fields, "to", LONGEST_ID),
         text=text,
         received_at=_moment(fields.get("createTime"), now),
@@ -143,8 +144,9 @@ def _number(text: str) -> str:
     digits = text.strip().removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         return ""
-    if len(digits) == 11 and digits.startswith("1"):  # a mainland number as people there write it
-        digits = f"86{digits}"
+    has_plus = text.startswith(("+", " "))
+    if len(digits) == 11 and digits.startswith("1") and not has_plus:
+        digits = f"86{digits}"  # as people in the mainland write it; with a plus it is North American
     return f"+{digits}"
 
 

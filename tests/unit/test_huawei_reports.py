@@ -122,6 +122,8 @@ def test_a_time_that_cannot_be_is_now(moment: str) -> None:
         ("+8613800000001", "+8613800000001"),
         (" 8613800000001", "+8613800000001"),
         ("13800000001", "+8613800000001"),
+        ("+14155550100", "+14155550100"),
+        (" 14155550100", "+14155550100"),
         ("+447700900123", "+447700900123"),
         ("nobody", ""),
         ("+", ""),
@@ -149,6 +151,13 @@ def test_a_batch_gives_each_of_its_reports_but_what_cannot_be_read() -> None:
 def test_a_reply_says_who_answers_what_to_whom() -> None:
     body = "from=%2B8613800000001&to=1069000112&body=%E9%80%80%E8%AE%A2&smsMsgId=9692b5be"
     assert read_form(body.encode(), NOW) == [Reply("+8613800000001", "1069000112", "退订", NOW)]
+
+
+@pytest.mark.parametrize("number", ["%2B14155550100", "+14155550100"])
+def test_a_reply_from_north_america_is_not_taken_for_one_from_the_mainland(number: str) -> None:
+    (said,) = read_form(f"from={number}&to=1069000112&body=STOP".encode(), NOW)
+    assert isinstance(said, Reply)
+    assert said.number == "+14155550100"
 
 
 @pytest.mark.parametrize(
