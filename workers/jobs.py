@@ -15,6 +15,8 @@ from domain.ports import Doorbell
 
 TIMEOUT = 60
 """Seconds; a hard-killed job comes back only some time after."""
+CANCEL_AGAIN = 0.1
+"""Seconds after which a worker that goes on working is cancelled once more."""
 
 
 async def start_task(ctx: dict[str, Any], task_id: int) -> None:
@@ -38,9 +40,15 @@ async def run_jobs(redis_url: str, doorbell: Doorbell) -> None:
         job_deserializer=from_json,
         log_results=False,
     )
+    working = asyncio.create_task(worker.async_run())
     try:
-        await worker.async_run()
+        await asyncio.wait([working])
+        working.result()
     finally:
+        # Once is not always enough: on its way through Redis' client a cancellation can be lost.
+        while not working.done():
+            working.cancel()
+            await asyncio.wait([working], timeout=CANCEL_AGAIN)
         # Not by arq's own close, which needs an answer from Redis.
         await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):

@@ -102,6 +102,7 @@ class WorkerProcess:
                 await sink.apply()
             await self._announcer.announce()
         finally:
+            self._stopping.set()
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -130,7 +131,7 @@ class WorkerProcess:
 
     async def _kept_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         said = ""
-        while True:
+        while not self._stopping.is_set():
             try:
                 await work()
             except (*db.UNAVAILABLE, RedisError) as error:
