@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PIP := -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test test-faults test-faults-short lint format clean
+.PHONY: help setup demo test test-faults test-faults-short bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test         formatting, lint, types and all tests but the slow ones"
 	@echo "make test-faults  the slow ones: killed processes, cut connections, full disks"
 	@echo "make test-faults-short  of each kind of these one, in less than five minutes"
+	@echo "make bench        how fast it is, beside the limit or a peer (ARGS=import: only that)"
 	@echo "make lint         formatting, lint and types alone"
 	@echo "make format       put the code into shape"
 	@echo "make setup        only install, into .venv"
@@ -52,6 +53,9 @@ test-faults: setup
 
 test-faults-short: setup
 	$(BIN)/pytest tests/e2e -m "faults and not long_form" $(ARGS)
+
+bench: setup
+	$(BIN)/python -m tests.bench $(ARGS)
 
 format: setup
 	$(BIN)/ruff format .
