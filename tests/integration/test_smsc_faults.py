@@ -246,7 +246,8 @@ async def test_a_rate_set_on_the_way_holds(tmp_path: Path) -> None:
         (["--step", "5s receipt-first=maybe"], "receipt-first is on or off"),
         (["--tls-key", "/dev/null"], "--tls-key needs --tls-cert"),
         (["--script", "/nowhere"], "No such file or directory"),
-        (["--tls-cert", "/dev/null"], "Error: "),
+        (["--tls-cert", "/dev/null"], "--tls-cert must name a PEM file"),
+        (["--tls-cert", "/nowhere"], "--tls-cert or --tls-key can't be read (No such file"),
     ],
 )
 def test_a_wrong_flag_is_explained(flags: list[str], said: str) -> None:

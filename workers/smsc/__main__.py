@@ -100,7 +100,14 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
             raise click.UsageError("--tls-key needs --tls-cert")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError:
+        raise click.UsageError(
+            "--tls-cert must name a PEM file with a certificate, and it or --tls-key one with its key"
+        ) from None
+    except OSError as error:
+        raise click.UsageError(f"--tls-cert or --tls-key can't be read ({error.strerror})") from None
     return context
 
 
