@@ -348,6 +348,7 @@ async def test_the_estimate_is_the_amount_when_everything_arrives(priced: World,
 # --- at the same moment -------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("long_chunks")
 async def test_many_who_settle_and_apply_at_once_add_up(priced: World) -> None:
     """Every segment is accepted in one shard, and half of them refused in another."""
     made_from = await materials_of(priced, Region.INTERNATIONAL)

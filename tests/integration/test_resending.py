@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -40,16 +41,16 @@ CODES = [None, *MAY_PASS, *LASTING]
 
 async def with_failures(world: World, codes: list[str | None] = CODES) -> int:
     task_id = await world.running(len(codes))
-    claim = await world.claim(task_id)
-    await world.hand_over(claim)
-    await world.receive(
-        *(
-            receipt(claim, position, ReceiptState.FAILED, error_code=code)
-            if code
-            else receipt(claim, position)
-            for position, code in enumerate(codes, start=1)
+    while (claim := await dispatch.claim(task_id, uuid4())) is not None:
+        await world.hand_over(claim)
+        await world.receive(
+            *(
+                receipt(claim, position, ReceiptState.FAILED, error_code=code)
+                if (code := codes[position - 1])
+                else receipt(claim, position)
+                for position in claim.numbers
+            )
         )
-    )
     await world.advance(task_id)
     return task_id
 
