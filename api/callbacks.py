@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from domain import db, huawei_reports, receipts, replies, tasks
 from domain.callback_urls import callback_path, is_genuine
+from domain.cancellation import end
 from domain.huawei_reports import NotAReportError
 from domain.ports import Doorbell, Inbound, Receipt, Reply
 
@@ -68,9 +69,7 @@ class Callbacks:
         try:
             yield
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end(*loops)
 
     async def _serve(self, request: Request) -> Response:
         gateway = request.path_params["gateway"]

@@ -21,6 +21,8 @@ from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from domain.cancellation import end
+
 log = structlog.get_logger()
 
 CHANNEL = "groupsms:changes"
@@ -180,9 +182,7 @@ async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
     try:
         yield bus
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await bus.close()
 
 

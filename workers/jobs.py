@@ -11,12 +11,13 @@ from redis.exceptions import RedisError
 
 from domain import tasks
 from domain.bus import START_JOB, from_json, job_queue, to_json
+from domain.cancellation import end
 from domain.ports import Doorbell
 
 TIMEOUT = 60
 """Seconds; a hard-killed job comes back only some time after."""
 CANCEL_AGAIN = 0.1
-"""Seconds after which a worker that goes on working is cancelled once more."""
+"""Seconds: sooner than whoever ends this here cancels it once more."""
 
 
 async def start_task(ctx: dict[str, Any], task_id: int) -> None:
@@ -45,10 +46,7 @@ async def run_jobs(redis_url: str, doorbell: Doorbell) -> None:
         await asyncio.wait([working])
         working.result()
     finally:
-        # Once is not always enough: on its way through Redis' client a cancellation can be lost.
-        while not working.done():
-            working.cancel()
-            await asyncio.wait([working], timeout=CANCEL_AGAIN)
+        await end(working, again=CANCEL_AGAIN)
         # Not by arq's own close, which needs an answer from Redis.
         await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):

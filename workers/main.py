@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from domain import db, gateway_needs, sweep
 from domain.bus import Bus, open_bus
 from domain.callback_urls import callback_url
+from domain.cancellation import end
 from domain.ports import Clock, Gateway
 from domain.settings import PREFIX, Settings, SettingsError
 from domain.startup import CUT_SHORT, StopSignal, service, stoppable
@@ -103,9 +104,7 @@ class WorkerProcess:
             await self._announcer.announce()
         finally:
             self._stopping.set()
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end(*loops)
 
     async def _dispatch_until_stopped(self) -> None:
         """Send until `stop`, then settle everything.

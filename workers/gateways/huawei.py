@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpx
 import structlog
 
+from domain.cancellation import end
 from domain.failures import NO_EXTERNAL_ID
 from domain.ports import Clock, Handover, InboundSink, Outcome, Submission
 from workers.gateways import huawei_api as api
@@ -201,10 +202,7 @@ class HuaweiGateway:
             await asyncio.wait(self._requests, timeout=within)
         if self._linger is not None:
             self._linger.cancel()
-        doomed = [*self._requests, *self._background]
-        for task in doomed:
-            task.cancel()
-        await asyncio.gather(*doomed, return_exceptions=True)
+        await end(*self._requests, *self._background)
         if self._client is not None:
             await self._client.aclose()
 

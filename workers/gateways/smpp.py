@@ -15,6 +15,7 @@ import structlog
 
 from domain import contracted_rate
 from domain.binds import LeasedBinds
+from domain.cancellation import end
 from domain.ports import Clock, Handover, InboundSink, Outcome, SegmentHandover, Submission
 from workers.gateways import receipt_parameters, submit_parameters, tls, urls
 from workers.gateways.flight import UNKNOWN_SEGMENT, Flight
@@ -225,9 +226,7 @@ class SmppGateway:
                     await asyncio.wait([flight.future for flight in outgoing.flights])
                 if self._receipts is not None:
                     await self._receipts.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._binds.close()
         outgoing.stop()
 

@@ -16,6 +16,7 @@ import structlog
 
 from domain import db
 from domain.binds import Share
+from domain.cancellation import end
 from domain.ports import Clock
 from workers.smpp.keeper import Attempts, BindKeeper, BindMode, Endpoint
 from workers.smpp.pdu import Command, Frame
@@ -106,9 +107,7 @@ class HeldBind:
         await self._stop()
 
     async def _stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await end(*self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +178,7 @@ class BindPool:
 
     async def close(self) -> None:
         """Unbind and let others have the binds. Cancel `run` before, or it binds again."""
-        for departure in self._departures:
-            departure.cancel()
-        await asyncio.gather(*self._departures, return_exceptions=True)
+        await end(*self._departures)
         await asyncio.gather(*(bind.unbind() for bind in self.held.values()))
         self.held.clear()
         try:
