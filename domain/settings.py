@@ -30,6 +30,7 @@ EXTERNAL_ID_SCHEMES = ("huawei", "huawei+http")
 """Of gateways whose platform sends only its own templates, by the ids it gave them."""
 GATEWAY_SCHEMES = ("smpp", "smpps", *EXTERNAL_ID_SCHEMES, "simulator")
 
+_PLACE = re.compile(r"(\[[^\]]*\]|[^:/]*)(:\d{1,5})?(/.*)?")
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")
 
@@ -263,6 +264,8 @@ def redacted(url: str) -> str:
     if not separator:
         return "(not shown)"
     place = rest.rpartition("@")[2].partition("?")[0]
+    if "@" not in rest and not _PLACE.fullmatch(place):
+        return f"{scheme}://(not shown)"  # somebody forgot the host: what stands in its place is a password
     return f"{scheme}://{'***@' if '@' in rest else ''}{place}"
 
 
@@ -273,6 +276,9 @@ def _refuse_unknown() -> None:
         if not upper.startswith(PREFIX) or upper in known:
             continue
         if upper.startswith(f"{PREFIX}GATEWAYS__") and not upper.endswith("__"):
+            if not os.environ[name].strip():
+                # Left out, it would be simulator://, and messages would seem delivered that nobody got.
+                raise SettingsError(f"{name} is empty: {_expected('gateways')}")
             continue
         bare = [field.upper() for field in Settings.model_fields]
         near = difflib.get_close_matches(upper.removeprefix(PREFIX), bare, n=1)

@@ -162,6 +162,8 @@ def test_secrets_are_not_in_the_settings_text() -> None:
     )
     assert "hunter2" not in repr(settings)
     assert redacted("smpp://u:p@ss@h:1?password=x") == "smpp://***@h:1"
+    assert redacted("smpp://[::1]:2775") == "smpp://[::1]:2775"
+    assert redacted("smpp://u:secret") == "smpp://(not shown)"
 
 
 def test_all_processes_of_a_data_directory_sign_with_one_key(tmp_path: Path) -> None:
@@ -199,3 +201,11 @@ def test_a_key_that_cannot_be_kept_is_a_clear_error(tmp_path: Path) -> None:
         SettingsError, match=r"GROUPSMS_SECRET_KEY is not set and .*secret\.key can't be used"
     ):
         Settings(data_dir=tmp_path / "file").signing_key()
+
+
+def test_an_empty_gateway_is_not_taken_for_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUPSMS_GATEWAYS__DEFAULT", "")
+    with pytest.raises(
+        SettingsError, match="GROUPSMS_GATEWAYS__DEFAULT is empty: expected a URL such as smpp"
+    ):
+        load_settings()
