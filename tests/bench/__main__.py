@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from domain.startup import configure_logging
-from tests.bench import exporting, figures, importing, listing, sending, subscribing
+from tests.bench import deleting, exporting, figures, importing, listing, sending, subscribing
 from tests.bench.figures import Figure
 from tests.bench.stage import stage
 
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "lists": listing.bench,
     "subscriptions": subscribing.bench,
     "export": exporting.bench,
+    "delete": deleting.bench,
 }
 
 
