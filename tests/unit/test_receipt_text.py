@@ -364,3 +364,28 @@ def test_a_receipt_without_an_id_is_unusable() -> None:
         read("stat:DELIVRD")
     with pytest.raises(UnusableReceipt):
         read("id: stat:DELIVRD sub:001")
+
+
+@pytest.mark.parametrize(
+    ("given", "calling_code", "number"),
+    [
+        ("13800138000", "86", "+8613800138000"),
+        ("8613800138000", "86", "+8613800138000"),
+        ("+14155550100", "86", "+14155550100"),
+        ("00447400123456", "86", "+447400123456"),
+        ("447400123456", "86", "+447400123456"),
+        ("07400123456", "44", "+447400123456"),
+        ("612345678", "34", "+34612345678"),
+        ("13800138000", "", "+13800138000"),
+        ("Shop", "86", "Shop"),
+        ("²", "86", "²"),
+    ],
+)
+def test_a_number_in_its_national_form(given: str, calling_code: str, number: str) -> None:
+    """Only where the gateway is said to send them so; what brings a calling code keeps it."""
+    options = ReceiptOptions(calling_code=calling_code)
+
+    assert receipt("id:1 stat:DELIVRD", source=Address(0, 0, given), options=options).number == number
+    assert read("STOP", esm_class=0, source=Address(0, 0, given), options=options) == Reply(
+        number, SENDER.digits, "STOP", NOW
+    )

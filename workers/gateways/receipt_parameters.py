@@ -18,6 +18,7 @@ PARAMETERS: Final = {
             "decimal-hex": IdForm.DECIMAL_HEX,
         }
     ),
+    "country_code": urls.whole(1, 999),
     "receipts": urls.one_of({"segment": False, "message": True}),
 }
 
@@ -28,4 +29,6 @@ def take(given: dict[str, Any], long_text: LongText) -> ReceiptOptions:
     What travels as one submit_sm has one id, so its receipt speaks for all of it.
     """
     once = given.pop("receipts", False) or long_text is LongText.PAYLOAD
-    return ReceiptOptions(ids=given.pop("ids", None), whole_message=once)
+    return ReceiptOptions(
+        ids=given.pop("ids", None), whole_message=once, calling_code=str(given.pop("country_code", ""))
+    )

@@ -85,14 +85,14 @@ def read_deliver_sm(
     fields = _fields(_text(message))
     if not _is_receipt(message, fields):
         said = reply_text(message, alphabet)
-        return Reply(_number(message.source.digits), message.destination.digits, said, now)
+        return Reply(_number(message.source.digits, options), message.destination.digits, said, now)
     message_id = _c_octets(message.tlv(Tag.RECEIPTED_MESSAGE_ID)) or _first_word(fields.get("id", ""))
     if not message_id:
         raise UnusableReceipt("a delivery receipt without a message id")
     state, status = _state(message.tlv(Tag.MESSAGE_STATE), _first_word(fields.get("stat", "")))
     return Receipt(
         gateway_message_id=options.receipt_id(message_id),
-        number=_number(message.source.digits),
+        number=_number(message.source.digits, options),
         state=state,
         status=status,
         error_code=_error_code(_first_word(fields.get("err", "")), message.tlv(Tag.NETWORK_ERROR_CODE)),
@@ -195,9 +195,13 @@ def _reference(value: bytes | None) -> int | None:
     return int.from_bytes(value, "big") if value and len(value) == 2 else None
 
 
-def _number(digits: str) -> str:
-    digits = digits.strip().removeprefix("+")
-    return f"+{digits.removeprefix('00')}" if digits.isdigit() else digits
+def _number(given: str, options: ReceiptOptions) -> str:
+    given = given.strip()
+    digits = given.removeprefix("+").removeprefix("00")
+    if not (digits.isascii() and digits.isdigit()):
+        return given.removeprefix("+")
+    international = given != digits
+    return f"+{digits if international else options.e164(digits)}"
 
 
 def _done_date(value: str, now: datetime, zone: tzinfo) -> datetime:
