@@ -41,6 +41,8 @@ BEGUN_WITHIN = 0.75
 """Seconds a message may wait in a gateway that was throttled meanwhile: the task may be paused by then."""
 RETRY = 0.5
 """Seconds to wait after the database failed."""
+WARN_EVERY = 30.0
+"""Seconds between two warnings of one outage."""
 
 
 class Dispatcher:
@@ -66,7 +68,7 @@ class Dispatcher:
         self._stopped = asyncio.Event()
         self._turns = Turns()
         self._last_task = 0
-        self._send_again_at = float("-inf")
+        self._send_again_at = self._warn_again_at = float("-inf")
 
     def look(self) -> None:
         """There may be work."""
@@ -385,5 +387,7 @@ class Dispatcher:
                 await self._pause_for_database(error)
 
     async def _pause_for_database(self, error: Exception) -> None:
-        log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
+        if (now := self._clock.monotonic()) >= self._warn_again_at:
+            self._warn_again_at = now + WARN_EVERY
+            log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
         await self._clock.sleep(RETRY)
