@@ -82,14 +82,21 @@ def state_pid(data_dir: Path, kind: Kind) -> int | None:
 
 def processes_of(data_dir: Path, name: str = "") -> list[int]:
     """The processes (servers, their children aside, and keepers) that name the data directory."""
-    return [
-        process.pid
-        for process in psutil.process_iter(["cmdline", "name", "status"])
+    found = {
+        process.pid: process
+        for process in psutil.process_iter(["cmdline", "name", "ppid", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
         and process.info["name"].startswith(name)
         and any(str(data_dir) in word for word in process.info["cmdline"] or [])
         and USER not in process.info["cmdline"]
-    ]
+    }
+
+    def is_child(process: psutil.Process) -> bool:
+        parent = found.get(process.info["ppid"])
+        return parent is not None and parent.info["name"] == process.info["name"]
+
+    # A child that PostgreSQL has just forked bears its parent's command line until it has a title of its own.
+    return [pid for pid, process in found.items() if not is_child(process)]
 
 
 async def put(database_url: str, redis_url: str) -> None:
