@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import strawberry
@@ -20,6 +21,7 @@ from api.answers import Answers
 from api.audience import Audiences
 from api.body_limit import BodyLimit
 from api.callbacks import Callbacks
+from api.client_address import TrustedProxies
 from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
 from api.request_log import REQUEST_ID_HEADER, RequestLog
@@ -59,6 +61,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     cors_origins: Sequence[str] = (),
     graphiql: bool = True,
+    trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
 ) -> Starlette:
     """The ASGI application serving `schema` at /graphql, with `routes` beside it.
 
@@ -88,7 +91,8 @@ def create_app(
         routes=[*graphql, *routes],
         lifespan=lifespan,
         middleware=[
-            # Outermost, so that a page of another origin can also read what went wrong.
+            Middleware(TrustedProxies, trusted_proxies),
+            # Outside of all that answers, so that a page of another origin can also read what went wrong.
             *_cross_origin(cors_origins),
             Middleware(RequestLog),
             Middleware(BodyLimit, upload_limit=uploads.limit),
@@ -147,4 +151,5 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         lifespan=lifespan,
         cors_origins=settings.cors_origins,
         graphiql=settings.graphiql,
+        trusted_proxies=settings.trusted_proxies,
     )

@@ -10,8 +10,11 @@ from contextvars import ContextVar
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.client_address import client_address
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -100,5 +103,6 @@ class RequestLog:
                 method=scope.get("method", "WEBSOCKET"),
                 path=masked(scope["path"]),
                 status=status,
+                client=client_address(HTTPConnection(scope)),
                 milliseconds=round((time.perf_counter() - began) * 1000, 1),
             )

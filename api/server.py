@@ -128,6 +128,7 @@ async def serve(
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=math.ceil(shutdown_seconds),
         access_log=False,
+        proxy_headers=False,  # that is the application's: see `api.client_address`
         log_config=None,
         server_header=False,
         backlog=_BACKLOG,

@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -84,6 +85,13 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description='origins such as https://app.example.com, separated by commas, or "*"'
     )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "addresses or networks of the proxies in front, such as 10.0.0.0/8, separated by commas: what they "
+            "write into X-Forwarded-For is believed"
+        ),
+    )
     upload_limit: int = Field(
         default=16 * 1024 * 1024, ge=1024, description="a number of bytes, 1024 or more"
     )
@@ -151,6 +159,16 @@ class Settings(BaseSettings):
     @classmethod
     def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(origin if origin == "*" else _origin(origin) for origin in origins)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, networks: object) -> object:
+        if not isinstance(networks, str):
+            return networks
+        try:
+            return [ip_network(part.strip()) for part in networks.split(",") if part.strip()]
+        except ValueError as error:
+            raise ValueError(f"has a part that is no network ({error})") from None
 
     @field_validator("prices")
     @classmethod

@@ -228,7 +228,13 @@ async def serving(
         (data_dir / "uploads").mkdir(exist_ok=True)
         app = build(chosen, database_url, redis_url)
         server = _Server(
-            uvicorn.Config(app, ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=2)
+            uvicorn.Config(
+                app,
+                ws="websockets-sansio",
+                log_config=None,
+                timeout_graceful_shutdown=2,
+                proxy_headers=False,
+            )
         )
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         try:

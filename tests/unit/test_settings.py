@@ -1,6 +1,7 @@
 import os
 import stat
 import threading
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_data_directory_is_here_unless_root_stands_behind_a_closed_door(
         ),
         ("GROUPSMS_CORS_ORIGINS", '["https://A.example"]', "cors_origins", ("https://a.example",)),
         ("GROUPSMS_CORS_ORIGINS", "*", "cors_origins", ("*",)),
+        (
+            "GROUPSMS_TRUSTED_PROXIES",
+            "10.0.0.7, fd00::/8",
+            "trusted_proxies",
+            (ip_network("10.0.0.7"), ip_network("fd00::/8")),
+        ),
         (
             "GROUPSMS_GATEWAYS__Carrier",
             "smpp://u:p@h:2775?window=10",
@@ -135,6 +142,12 @@ def test_a_wrong_setting_is_one_line_without_a_secret(
     assert "\n" not in text
     assert "hunter2" not in text
     assert raised.value.__cause__ is None
+
+
+def test_a_wrong_network_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUPSMS_TRUSTED_PROXIES", "10.0.0.1/8")
+    with pytest.raises(SettingsError, match=r"^GROUPSMS_TRUSTED_PROXIES has a part that is no network"):
+        load_settings()
 
 
 def test_prices_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
