@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(),
         description=(
-            "addresses or networks of the proxies in front, such as 10.0.0.0/8, separated by commas: what they "
-            "write into X-Forwarded-For is believed"
+            "addresses or networks of the proxies in front, such as 10.0.0.0/8, separated by commas: what "
+            "they write into X-Forwarded-For is believed"
         ),
     )
     upload_limit: int = Field(
