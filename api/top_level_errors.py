@@ -1,8 +1,8 @@
 """Top-level errors: what a client can't handle as data, each with `extensions.code`.
 
 What a client can act on is returned in the `errors` of a payload. Here is the rest: a request that is wrong
-as GraphQL, one that may not be made, one that the database cannot serve at the moment, and our own failures,
-which show a request id and nothing more.
+as GraphQL, one that may not be made, or not so often, or not of that size, one that takes too long or that the
+database cannot serve at the moment, and our own failures, which show a request id and nothing more.
 """
 
 from __future__ import annotations
@@ -30,15 +30,19 @@ class TopLevelCode(StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
     BAD_USER_INPUT = "BAD_USER_INPUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    TOO_COMPLEX = "TOO_COMPLEX"
+    TIMEOUT = "TIMEOUT"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
 
 class TopLevelError(GraphQLError):
-    """An error meant for the client: raised in a resolver, its message and code are shown as they are."""
+    """An error meant for the client: its message and code are shown as they are, with whatever else it has."""
 
-    def __init__(self, message: str, code: TopLevelCode) -> None:
-        super().__init__(message, extensions={"code": code.value})
+    def __init__(self, message: str, code: TopLevelCode, **extensions: object) -> None:
+        """`extensions` stand beside the code, under names a JavaScript client expects."""
+        super().__init__(message, extensions={"code": code.value, **extensions})
 
 
 def refusal_body(message: str, code: TopLevelCode = TopLevelCode.BAD_USER_INPUT) -> dict[str, object]:
@@ -96,7 +100,6 @@ def _points_into_document(error: GraphQLError) -> bool:
 
 
 def _with_code(error: GraphQLError, message: str, code: TopLevelCode, **extensions: str) -> GraphQLError:
-    # A new error: those of the validation cache are shared between requests.
     return GraphQLError(
         message,
         nodes=error.nodes,
