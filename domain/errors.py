@@ -12,6 +12,7 @@ DomainError
 │   ├── KeyReused             the idempotency key belongs to another request
 │   ├── PreviewChanged        a preview would now show something else
 │   ├── WarningsRefused       there are warnings, and the caller wanted none
+│   ├── QuotaExceeded         a sending limit of the account does not allow it; carries when one would
 │   └── Busy                  somebody else is doing this just now
 ├── Refused                   several UserErrors at once
 └── DatabaseUnavailable       PostgreSQL cannot be reached
@@ -42,6 +43,7 @@ class ErrorCode(StrEnum):
     KEY_REUSED = "KEY_REUSED"
     PREVIEW_CHANGED = "PREVIEW_CHANGED"
     WARNINGS = "WARNINGS"
+    QUOTA = "QUOTA"
     BUSY = "BUSY"
 
 
@@ -208,6 +210,17 @@ class WarningsRefused(UserError):  # noqa: N818
     """There are warnings, and the request says to refuse then."""
 
     code = ErrorCode.WARNINGS
+
+
+class QuotaExceeded(UserError):  # noqa: N818
+    """A sending limit of the account does not allow it."""
+
+    code = ErrorCode.QUOTA
+
+    def __init__(self, message: str, *path: str, retry_at: datetime | None) -> None:
+        super().__init__(message, *path)
+        self.retry_at = retry_at
+        """From when on there is room; None if there never will be."""
 
 
 class Busy(UserError):  # noqa: N818

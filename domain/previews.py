@@ -28,7 +28,7 @@ class Preview:
 async def preview_task(viewer: Viewer, order: TaskOrder, intake: Intake) -> Preview:
     """Work an order out and keep its list.
 
-    Raises what `createTask` would: `Refused`, or `RecipientListError`.
+    Raises what `createTask` would: `Refused`, `RecipientListError`, or `QuotaExceeded`.
     """
     prepared = await task_orders.prepare(viewer, order, intake)
     upload_id = await kept_lists.keep(viewer.account_id, order.recipients)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from domain import db, feed, idempotency, kept_lists, receipts, recovery, strays, tasks
+from domain import db, feed, idempotency, kept_lists, receipts, recovery, sending_usage, strays, tasks
 from domain.ports import Doorbell
 
 log = structlog.get_logger()
@@ -39,6 +39,7 @@ async def recover(doorbell: Doorbell, shard: int) -> None:
     changed |= await strays.examine(shard)
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
         await tasks.advance_task(task_id, doorbell)
+    await sending_usage.give_back_of_ended()
 
 
 async def tidy() -> None:
@@ -47,6 +48,7 @@ async def tidy() -> None:
     for row in full:
         await _empty(row["task_id"])
     await feed.forget_deletions(TOMBSTONE_DAYS)
+    await sending_usage.forget_old()
     await receipts.forget_unmatched()
     await idempotency.forget_expired()
     await kept_lists.forget_expired()

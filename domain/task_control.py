@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain import db, feed, idempotency, schedule, selection, tasks
+from domain import db, feed, idempotency, schedule, selection, sending_usage, tasks
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import NotFound, NotSelectable, TooLate, UserError, WrongStatus
@@ -130,7 +130,8 @@ async def stop_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
 async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorbell: Doorbell) -> None:
     """Put a scheduled task at another time, at least five minutes before its present one.
 
-    Raises `NotFound`, `WrongStatus`, `TooLate`, or `SendTimeError` for a time a new task could not have.
+    Raises `NotFound`, `WrongStatus`, `TooLate`, `SendTimeError` for a time a new task could not have, or
+    `QuotaExceeded` if the account's limits leave no room on its day.
     """
     async with db.transaction() as conn:
         now: datetime = await conn.fetchval("SELECT groupsms_now()")
@@ -151,8 +152,10 @@ async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorb
         )
         if moved is None:
             raise await tasks.why_not_any_more(conn, viewer, task_id, "rescheduled")
+        taken = await sending_usage.move(conn, viewer, task_id, chosen)
         await idempotency.follow_send_time(conn, viewer.account_id, task_id, chosen)
         await feed.announce(conn, viewer.account_id, task_id)
+    taken.log(viewer.account_id)
     await doorbell.task_changed(viewer.account_id, task_id)
     await doorbell.task_due(task_id, chosen)
 

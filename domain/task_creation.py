@@ -6,16 +6,17 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from domain import idempotency, task_orders
+from domain import idempotency, sending_usage, task_orders
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import PreviewChanged, RecipientSummary, WarningsRefused
 from domain.idempotency import Answer, HeldKey
 from domain.imports import NewTask, insert_task
 from domain.ports import Doorbell
+from domain.sending_usage import Taken
 from domain.task_orders import Intake, PreparedTask, RecipientSource, TaskOrder
 from domain.task_warnings import TaskWarning, WarningCode
 
@@ -65,8 +66,8 @@ async def create_task(
 ) -> Created:
     """Read and clean the recipient list and store the task, all of it or nothing.
 
-    Raises `Refused` with everything that is wrong with the order, `RecipientListError`, `PreviewChanged`,
-    `WarningsRefused`, or `KeyReused`.
+    Raises `Refused` with everything that is wrong with the order, `RecipientListError`, `QuotaExceeded`,
+    `PreviewChanged`, `WarningsRefused`, or `KeyReused`.
     """
     if conditions.idempotency_key is None:
         return await _create(viewer, order, intake, doorbell, conditions, None)
@@ -87,7 +88,14 @@ async def _create(
 ) -> Created:
     prepared = await task_orders.prepare(viewer, order, intake)
     _check_conditions(prepared, conditions)
-    return await store(viewer, new_task(viewer, prepared), prepared, doorbell, key)
+    return await store(
+        viewer,
+        new_task(viewer, prepared),
+        prepared,
+        doorbell,
+        key,
+        refuse_on_warnings=conditions.refuse_on_warnings,
+    )
 
 
 async def store(
@@ -98,22 +106,39 @@ async def store(
     key: HeldKey | None,
     *,
     also: Callable[[Connection], Awaitable[None]] | None = None,
+    refuse_on_warnings: bool = False,
 ) -> Created:
-    """Store a task, bind the answer to the key, and announce it.
+    """Store a task, count it, bind the answer to the key, and announce it.
 
-    `also` runs in the same transaction.
+    `also` runs in the same transaction. Raises `QuotaExceeded`, or `WarningsRefused` if a limit has come near
+    since the order was prepared.
     """
+    taken = Taken((), ())
+    prepared = _without_limit_warning(prepared)
 
     async def complete(conn: Connection, task_id: int) -> None:
+        nonlocal taken, prepared
         if also is not None:
             await also(conn)
+        path = "recipients" if new.resend_of is None else "taskId"
+        taken = await sending_usage.take(conn, viewer, task_id, prepared.send_at, prepared.load, path)
+        prepared = replace(prepared, warnings=(*prepared.warnings, *taken.warnings()))
+        if refuse_on_warnings:
+            _refuse_warnings(prepared)
         if key is not None:
             await key.bind(conn, _created(task_id, prepared).as_answer(), prepared.send_at)
 
     task_id = await insert_task(new, prepared.recipients, prepared.summary, also=complete)
+    taken.log(viewer.account_id)
     await doorbell.task_changed(viewer.account_id, task_id)
     await doorbell.task_due(task_id, prepared.send_at)
     return _created(task_id, prepared)
+
+
+def _without_limit_warning(prepared: PreparedTask) -> PreparedTask:
+    """The order without what was foreseen of the limits: what is so at the end counts."""
+    lasting = tuple(w for w in prepared.warnings if w.code is not WarningCode.SENDING_LIMIT_NEAR)
+    return replace(prepared, warnings=lasting)
 
 
 def new_task(viewer: Viewer, prepared: PreparedTask, *, resend_of: int | None = None) -> NewTask:
@@ -136,7 +161,12 @@ def _check_conditions(prepared: PreparedTask, conditions: Conditions) -> None:
         raise PreviewChanged(
             "Something would now be different from the preview. Look at a new one.", "previewHash"
         )
-    if conditions.refuse_on_warnings and prepared.warnings:
+    if conditions.refuse_on_warnings:
+        _refuse_warnings(prepared)
+
+
+def _refuse_warnings(prepared: PreparedTask) -> None:
+    if prepared.warnings:
         raise WarningsRefused(" ".join(warning.message for warning in prepared.warnings), "refuseOnWarnings")
 
 

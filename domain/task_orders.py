@@ -10,12 +10,12 @@ import hashlib
 import json
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from domain import db, kept_lists, opt_outs, pricing, schedule, selection, task_warnings
+from domain import db, kept_lists, opt_outs, pricing, schedule, selection, sending_usage, task_warnings
 from domain.access import Viewer
 from domain.errors import (
     ErrorCode,
@@ -30,6 +30,7 @@ from domain.pricing import Estimate, PriceList, PriceTable
 from domain.recipient_file import LIST_LIMIT, ReadLimits, RecipientFileError, Recipients, read_recipients
 from domain.segments import Content, segment
 from domain.selection import Choice
+from domain.sending_usage import Load
 from domain.states import Region
 from domain.task_warnings import TaskWarning
 
@@ -86,6 +87,11 @@ class PreparedTask:
     estimate: Estimate
     warnings: tuple[TaskWarning, ...]
 
+    @property
+    def load(self) -> Load:
+        """What it counts for in the account's sending limits."""
+        return Load(self.summary.imported, self.summary.imported * len(self.content.segments))
+
     def hash(self) -> str:
         """Differs whenever something that a preview shows does."""
         choice = self.choice
@@ -111,13 +117,19 @@ class PreparedTask:
 async def prepare(viewer: Viewer, order: TaskOrder, intake: Intake) -> PreparedTask:
     """Check an order and work it out, storing nothing.
 
-    Raises `Refused` with everything that is wrong with it, or `RecipientListError`.
+    Raises `Refused` with everything that is wrong with it, `RecipientListError`, or `QuotaExceeded`.
     """
     plan = await check(viewer, order, _list_errors(order.recipients))
     async with kept_lists.opened(viewer.account_id, order.recipients, intake.spool) as source:
         opted_out = await opt_outs.opted_out_numbers(viewer.account_id)
         recipients = await _read(source, plan.choice.application.region, intake.limits, opted_out)
-    return await work_out(viewer, plan, recipients, intake.prices)
+    return await _within_limits(viewer, await work_out(viewer, plan, recipients, intake.prices))
+
+
+async def _within_limits(viewer: Viewer, prepared: PreparedTask) -> PreparedTask:
+    """The order with the warning that a limit is near, if it is. Raises `QuotaExceeded`."""
+    foreseen = await sending_usage.foresee(viewer, prepared.send_at, prepared.load, "recipients")
+    return replace(prepared, warnings=(*prepared.warnings, *foreseen.warnings()))
 
 
 async def work_out(

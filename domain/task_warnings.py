@@ -27,6 +27,7 @@ class WarningCode(StrEnum):
     UNICODE_FORCED = "UNICODE_FORCED"
     LARGE_REJECTION = "LARGE_REJECTION"
     NO_PRICE = "NO_PRICE"
+    SENDING_LIMIT_NEAR = "SENDING_LIMIT_NEAR"
 
 
 @dataclass(frozen=True, slots=True)

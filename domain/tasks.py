@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from domain import db, feed, schedule, selection
+from domain import db, feed, schedule, selection, sending_usage
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import (
@@ -47,6 +47,7 @@ async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
         )
         if canceled is None:
             raise await why_not_any_more(conn, viewer, task_id, "canceled")
+        await sending_usage.give_back(conn, task_id)
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
 

@@ -264,6 +264,7 @@ _explain(
         ErrorCode.KEY_REUSED: "The idempotency key was used with another request.",
         ErrorCode.PREVIEW_CHANGED: "Something would be different from the preview that was quoted.",
         ErrorCode.WARNINGS: "There are warnings, and refuseOnWarnings is set.",
+        ErrorCode.QUOTA: "A sending limit of the account does not allow it; retryAt says when there is room.",
         ErrorCode.BUSY: "Somebody else is doing this just now; asking again will tell.",
     },
 )
@@ -276,5 +277,6 @@ _explain(
         WarningCode.UNICODE_FORCED: "A few characters force UCS-2, which makes more segments.",
         WarningCode.LARGE_REJECTION: "More than a tenth of the rows are deleted.",
         WarningCode.NO_PRICE: "A country has no price and counts as zero.",
+        WarningCode.SENDING_LIMIT_NEAR: "With this task a sending limit has reached its alarm threshold.",
     },
 )

@@ -63,10 +63,20 @@ class WrongStatusError(UserError):
     status: TaskStatus = strawberry.field(description="The status it has.")
 
 
+@strawberry.type(
+    description="A sending limit of the account, or a limit of what one token does at once, forbids it."
+)
+class QuotaError(UserError):
+    retry_at: datetime | None = strawberry.field(
+        description="From when on there is room; null if one task can never be so large."
+    )
+
+
 ERROR_TYPES = (
     InvalidInputError,
     NotFoundError,
     NotSelectableError,
+    QuotaError,
     RecipientFileError,
     SendTimeError,
     TooLateError,
@@ -108,6 +118,8 @@ def as_data(error: errors.UserError) -> UserError:
         case errors.RecipientListError(recipients=found):
             summary = RecipientSummary.of(found) if found else None
             return RecipientFileError(code=code, message=message, path=path, recipients=summary)
+        case errors.QuotaExceeded(retry_at=retry_at):
+            return QuotaError(code=code, message=message, path=path, retry_at=retry_at)
         case errors.SendTimeError(earliest=earliest, latest=latest):
             return SendTimeError(code=code, message=message, path=path, earliest=earliest, latest=latest)
         case errors.TooLate(deadline=deadline):

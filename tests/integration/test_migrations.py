@@ -156,6 +156,8 @@ async def test_a_database_of_the_first_release_is_brought_up_with_its_data(empty
         assert await db.fetchval("SELECT count(*) FROM message JOIN segment USING (task_id, position)") == 1
         failures = await db.fetch("SELECT error_code, messages FROM task_failure ORDER BY 1")
         assert [tuple(failure) for failure in failures] == [("", 1), ("BLACK", 1)]
+        usage = await db.fetch("SELECT period, messages, segments FROM sending_usage ORDER BY 1")
+        assert [tuple(each) for each in usage] == [("DAY", 1, 1), ("MONTH", 1, 1)]
 
 
 async def test_each_step_back_undoes_its_step_and_the_last_leaves_nothing(empty_url: str) -> None:
