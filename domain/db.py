@@ -201,7 +201,8 @@ async def migrate(database_url: str) -> list[str]:
 
 async def pending_migrations() -> list[str]:
     """The names of the migrations this database has not seen, oldest first; needs `connected`."""
-    names = sorted(path.stem for path in (_migrations_folder() / "models").glob("[0-9]*_*.py"))
+    files = (_migrations_folder() / "models").glob("[0-9]*_*.py")
+    names = sorted((path.stem for path in files), key=lambda name: int(name.partition("_")[0]))
     if not await fetchval("SELECT to_regclass('aerich')"):
         return names
     applied = {row["version"].removesuffix(".py") for row in await fetch("SELECT version FROM aerich")}

@@ -31,7 +31,10 @@ from domain.states import HANDOVER_STATES, ROW_REJECTIONS, SEND_RESULTS
 from tests.integration.world import World
 
 MIGRATE = "import asyncio, sys; from domain.db import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
-NAMES = sorted(path.stem for path in Path(next(iter(migrations.__path__))).glob("models/[0-9]*_*.py"))
+NAMES = sorted(
+    (path.stem for path in Path(next(iter(migrations.__path__))).glob("models/[0-9]*_*.py")),
+    key=lambda name: int(name.partition("_")[0]),
+)
 
 
 @pytest.fixture

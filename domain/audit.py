@@ -1,0 +1,173 @@
+"""The audit log: who did what, from where, to which object.
+
+An entry is written in the transaction of the change it tells of, so that neither exists without the other.
+Who is acting travels beside the call: whoever lets somebody in (a request, a signed link, the command line)
+says who it is by `acting`; where nobody has said so it is the service itself.
+
+An entry never holds phone numbers, texts of messages or secrets. The database refuses to change, delete or
+truncate entries; whole months go once they are older than the retention.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.access import Viewer
+from domain.db import Connection
+from domain.states import Role
+
+USER_AGENT_LENGTH = 200
+"""Characters of a user agent that are kept."""
+
+Detail = str | int | bool | datetime | None
+
+
+class AuditAction(StrEnum):
+    """What was done."""
+
+    TASK_CREATED = "TASK_CREATED"
+    TASK_CANCELED = "TASK_CANCELED"
+    TASK_DELETED = "TASK_DELETED"
+    TASK_PAUSED = "TASK_PAUSED"
+    TASK_RESUMED = "TASK_RESUMED"
+    TASK_STOPPED = "TASK_STOPPED"
+    TASK_RESCHEDULED = "TASK_RESCHEDULED"
+    FAILED_RESENT = "FAILED_RESENT"
+    APPLICATION_CREATED = "APPLICATION_CREATED"
+    APPLICATION_SUSPENDED = "APPLICATION_SUSPENDED"
+    APPLICATION_RESUMED = "APPLICATION_RESUMED"
+    ASSOCIATED = "ASSOCIATED"
+    SIGNATURE_CREATED = "SIGNATURE_CREATED"
+    SIGNATURE_REVIEWED = "SIGNATURE_REVIEWED"
+    TEMPLATE_CREATED = "TEMPLATE_CREATED"
+    TEMPLATE_REVIEWED = "TEMPLATE_REVIEWED"
+    TEMPLATE_SWITCHED = "TEMPLATE_SWITCHED"
+    OPT_OUTS_ADDED = "OPT_OUTS_ADDED"
+    OPT_OUTS_REMOVED = "OPT_OUTS_REMOVED"
+    ACCOUNT_CREATED = "ACCOUNT_CREATED"
+    ACCOUNT_CHANGED = "ACCOUNT_CHANGED"
+    TOKEN_CREATED = "TOKEN_CREATED"  # noqa: S105 - no secret
+    TOKEN_REVOKED = "TOKEN_REVOKED"  # noqa: S105 - no secret
+    SENDING_LIMITS_SET = "SENDING_LIMITS_SET"
+    NUMBERS_DOWNLOADED = "NUMBERS_DOWNLOADED"
+
+
+class AuditObject(StrEnum):
+    """What an entry is about, as the API names it."""
+
+    ACCOUNT = "Account"
+    APPLICATION = "Application"
+    SIGNATURE = "Signature"
+    TEMPLATE = "Template"
+    TASK = "Task"
+    TOKEN = "AccessToken"  # noqa: S105 - no secret
+
+
+class ActorKind(StrEnum):
+    """Who acts."""
+
+    TOKEN = "TOKEN"  # noqa: S105 - no secret
+    USER = "USER"
+    COMMAND_LINE = "COMMAND_LINE"
+    SYSTEM = "SYSTEM"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody who acts."""
+
+    kind: ActorKind
+    id: int | None = None
+    """The token's, for one of ours."""
+    name: str | None = None
+    """The token's name, the identity provider's subject, or the login at the command line."""
+    role: Role | None = None
+
+    @staticmethod
+    def of(viewer: Viewer) -> Actor:
+        """Whoever holds a token."""
+        return Actor(ActorKind.TOKEN, viewer.token_id, None, viewer.role)
+
+    @staticmethod
+    def at_the_command_line() -> Actor:
+        """Whoever runs this process."""
+        try:
+            login = getpass.getuser()
+        except (KeyError, OSError):  # a user id without an entry, as containers have
+            login = None
+        return Actor(ActorKind.COMMAND_LINE, name=login)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from."""
+
+    client_address: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+
+
+_actor: ContextVar[Actor] = ContextVar("audit_actor", default=Actor(ActorKind.SYSTEM))
+_origin: ContextVar[Origin] = ContextVar("audit_origin", default=Origin())
+
+
+def acting(actor: Actor) -> None:
+    """Let the entries of this request, this operation or this process be of this actor from now on."""
+    _actor.set(actor)
+
+
+@contextmanager
+def coming_from(origin: Origin) -> Iterator[None]:
+    """Let entries say that the request came from there."""
+    token = _origin.set(origin)
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+async def record(
+    conn: Connection,
+    account_id: int,
+    action: AuditAction,
+    subject: tuple[AuditObject, int] | None = None,
+    **details: Detail,
+) -> None:
+    """Write an entry into the log of an account, in the caller's transaction.
+
+    `details` say what else matters: never phone numbers, texts of messages or secrets.
+    """
+    actor, origin = _actor.get(), _origin.get()
+    await conn.execute(
+        """
+        INSERT INTO audit_entry (
+            at, account_id, action, object_type, object_id, details,
+            actor_kind, actor_id, actor_name, role, client_address, user_agent, request_id
+        ) VALUES (groupsms_now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        """,
+        account_id,
+        action.value,
+        subject[0].value if subject else None,
+        subject[1] if subject else None,
+        json.dumps({name: _plain(value) for name, value in details.items() if value is not None}),
+        actor.kind.value,
+        actor.id,
+        actor.name,
+        actor.role.value if actor.role else None,
+        origin.client_address,
+        origin.user_agent[:USER_AGENT_LENGTH],
+        origin.request_id,
+    )
+
+
+def _plain(value: Detail) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)
