@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, callback_urls, db, startup
+from domain import access, callback_urls, db, sending_limits, sending_usage, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable, UserError
+from domain.sending_limits import Measure
+from domain.sending_periods import Period
 from domain.settings import PREFIX, Settings
 from domain.states import Role
 
@@ -170,6 +172,65 @@ def create(account: str, role: str, time_zone: str | None, currency: str | None)
         return 0
 
     _finish(make)
+
+
+@cli.group()
+def account() -> None:
+    """See and set what holds for an account."""
+
+
+class _Limit(click.ParamType[int | str]):
+    """A whole number, or "none"."""
+
+    name = "number"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or the word."""
+        if value.strip().lower() == "none":
+            return "none"
+        if not value.strip().isdecimal():
+            self.fail(f"{value!r} is neither a whole number nor none.", param, ctx)
+        return int(value)
+
+
+@account.command()
+@click.argument("name")
+@click.option("--daily-messages", type=_Limit(), help="Messages a day.")
+@click.option("--daily-segments", type=_Limit(), help="Segments a day.")
+@click.option("--monthly-messages", type=_Limit(), help="Messages a calendar month.")
+@click.option("--monthly-segments", type=_Limit(), help="Segments a calendar month.")
+@click.option("--alarm-percent", type=_Limit(), help="Warn from so many per cent of a limit on.")
+def limits(name: str, **given: int | str | None) -> None:
+    """Set how much the account NAME may send, and show its limits and what it uses of them.
+
+    What counts is the time a task is to be sent at, in the account's time zone. Limits that are not named
+    stay as they are; "none" takes one away. Without any option nothing is changed.
+
+    \b
+    Example:   groupsms account limits acme --daily-messages 50000 --monthly-segments none
+    """
+    changes = {
+        column: None if value == "none" else int(value)
+        for column, value in given.items()
+        if value is not None
+    }
+
+    async def settle(settings: Settings) -> int:
+        async with startup.database(settings) as url, db.connected(url, pool_size=1):
+            account_id, time_zone = await sending_limits.account_named(name)
+            if changes:
+                await sending_limits.set_limits(account_id, changes)
+            found = await sending_limits.limits_of(account_id)
+            usage = await sending_usage.present_usage(account_id, time_zone)
+        for period, word in ((Period.DAY, "today"), (Period.MONTH, "this month")):
+            for measure in Measure:
+                limit = found.of(period, measure)
+                of = "no limit" if limit is None else f"limit {limit:,}"
+                click.echo(f"{measure} {word}: {usage.loads[period].of(measure):,} ({of})")
+        click.echo(f"alarm at {found.alarm_percent} %: {'yes' if usage.alarm else 'no'}")
+        return 0
+
+    _finish(settle)
 
 
 @cli.command()

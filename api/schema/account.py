@@ -6,8 +6,10 @@ import strawberry
 
 from api.schema import global_ids
 from api.schema.enums import Role
+from api.schema.fields import field
 from api.schema.node import Node
-from domain import access
+from api.schema.sending import SendingLimits, SendingUsage
+from domain import access, sending_limits, sending_usage
 
 
 @strawberry.type(description="Who sends and pays. Nothing of one account is seen from another.")
@@ -19,6 +21,15 @@ class Account(Node):
         )
     )
     currency: str = strawberry.field(description="What its prices are in: an ISO 4217 code, such as CNY.")
+
+    @field("How much it may send in a day and in a month; an operator sets that.")
+    async def sending_limits(self) -> SendingLimits:
+        return SendingLimits.of(await sending_limits.limits_of(global_ids.key_of("Account", self.id)))
+
+    @field("What it uses of its limits: what is planned for today and this month, or sent.")
+    async def usage(self) -> SendingUsage:
+        account_id = global_ids.key_of("Account", self.id)
+        return SendingUsage.of(await sending_usage.present_usage(account_id, self.time_zone), self.time_zone)
 
 
 @strawberry.type(description="Who is asking: an account, and what the token may do in it.")

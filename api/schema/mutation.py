@@ -24,6 +24,7 @@ from api.schema.mutations.set_application_suspended import (
     SetApplicationSuspendedPayload,
     set_application_suspended,
 )
+from api.schema.mutations.set_sending_limits import SetSendingLimitsPayload, set_sending_limits
 from api.schema.mutations.set_template_active import SetTemplateActivePayload, set_template_active
 from api.schema.mutations.stop_task import StopTaskPayload, stop_task
 
@@ -132,6 +133,12 @@ class Mutation:
     review_template: ReviewTemplatePayload = strawberry.mutation(
         resolver=review_template,
         description="Approve or reject a template of any account. Needs the role OPERATOR.",
+    )
+    set_sending_limits: SetSendingLimitsPayload = strawberry.mutation(
+        resolver=set_sending_limits,
+        description=(
+            "Set how much an account, any account, may send in a day and in a month. Needs the role OPERATOR."
+        ),
     )
     set_template_active: SetTemplateActivePayload = strawberry.mutation(
         resolver=set_template_active,
