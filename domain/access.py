@@ -29,8 +29,11 @@ class Viewer:
     currency: str
     """ISO 4217."""
     role: Role
-    token_id: int
+    token_id: int | None
+    """None for a token of an identity provider."""
     expires_at: datetime | None
+    subject: str | None = None
+    """Whom an identity provider vouched for: its `sub`. None for a token of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,29 @@ async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
         [inquiry.task_ids for inquiry in inquiries],
     )
     return {Inquiry(bytes.fromhex(row["token_hash"]), row["task_ids"]): _standing(row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A token that is no longer good."""
+
+    token_id: int
+    revoked: bool
+    """Otherwise it has expired."""
+
+
+async def withdrawn(token_ids: Collection[int]) -> list[Withdrawn]:
+    """Which of these tokens are no longer good; one statement, however many they are."""
+    rows = await db.fetch(
+        """
+        SELECT asked.id, t.id IS NULL OR t.revoked_at IS NOT NULL AS revoked
+        FROM unnest($1::bigint[]) AS asked (id)
+        LEFT JOIN access_token t ON t.id = asked.id
+        WHERE t.id IS NULL OR t.revoked_at IS NOT NULL OR t.expires_at <= groupsms_now()
+        """,
+        list(token_ids),
+    )
+    return [Withdrawn(row["id"], row["revoked"]) for row in rows]
 
 
 def _standing(row: asyncpg.Record) -> Standing:

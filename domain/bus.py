@@ -1,4 +1,4 @@
-"""Hints over Redis: that a task changed, and that one is due.
+"""Hints over Redis: that a task changed, that one is due, and that a token was revoked.
 
 Nothing depends on a hint's arrival. Publishing happens in the background and skips what Redis does not take.
 A process listens on one connection for all its subscribers; while that is dead, all of them are hinted every
@@ -22,10 +22,12 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from domain.cancellation import end
+from domain.metrics import REDIS_CONNECTED, REDIS_CONNECTIONS
 
 log = structlog.get_logger()
 
 CHANNEL = "groupsms:changes"
+REVOCATIONS = "groupsms:revocations"
 START_JOB = "start_task"
 ANSWER_WITHIN = 2.0
 """Seconds after which a command to Redis is given up."""
@@ -66,8 +68,9 @@ class Bus:
         self._heartbeat_channel = f"groupsms:heartbeat:{uuid4().hex}"
         self._changed: set[tuple[int, int]] = set()
         self._due: dict[int, datetime] = {}
+        self._revoked = False
         self._outgoing = asyncio.Event()
-        self._listeners: dict[tuple[int | None, int | None], set[Listener]] = {}
+        self._listeners: dict[tuple[int | None, int | None] | str, set[Listener]] = {}
         self._heard_at = float("-inf")
         self._alive = True
 
@@ -81,21 +84,41 @@ class Bus:
         self._due[task_id] = send_at
         self._outgoing.set()
 
+    async def ping(self) -> None:
+        """Return when Redis has answered. Raises `RedisError` or `OSError` where it does not, soon."""
+        await self._publisher.ping()
+
+    async def token_revoked(self) -> None:
+        """Hint to every process with open connections that a token has been revoked."""
+        self._revoked = True
+        self._outgoing.set()
+
     @contextmanager
     def listen(self, account_id: int | None = None, task_id: int | None = None) -> Iterator[Listener]:
         """Listen for changes of one task, of all tasks of an account, or of all tasks."""
+        with self._listening((account_id, task_id)) as listener:
+            yield listener
+
+    @contextmanager
+    def listen_for_revocations(self) -> Iterator[Listener]:
+        """Listen for revocations of tokens, whosever they are."""
+        with self._listening(REVOCATIONS) as listener:
+            yield listener
+
+    @contextmanager
+    def _listening(self, key: tuple[int | None, int | None] | str) -> Iterator[Listener]:
         listener = Listener()
-        among = self._listeners.setdefault((account_id, task_id), set())
+        among = self._listeners.setdefault(key, set())
         among.add(listener)
         try:
             yield listener
         finally:
             among.discard(listener)
             if not among:
-                self._listeners.pop((account_id, task_id), None)
+                self._listeners.pop(key, None)
 
-    def _deliver(self, account_id: int, task_id: int) -> None:
-        for key in ((account_id, task_id), (account_id, None), (None, None)):
+    def _deliver(self, *keys: tuple[int | None, int | None] | str) -> None:
+        for key in keys:
             for listener in self._listeners.get(key, ()):
                 listener.hint()
 
@@ -113,17 +136,20 @@ class Bus:
             self._outgoing.clear()
             changed, self._changed = self._changed, set()
             due, self._due = self._due, {}
+            revoked, self._revoked = self._revoked, False
             try:
-                await self._send(changed, due)
+                await self._send(changed, due, revoked)
             except (RedisError, OSError) as error:
                 log.debug("hints_skipped", count=len(changed) + len(due), error=str(error))
                 await asyncio.sleep(HEARTBEAT / 10)
 
-    async def _send(self, changed: set[tuple[int, int]], due: dict[int, datetime]) -> None:
+    async def _send(self, changed: set[tuple[int, int]], due: dict[int, datetime], revoked: bool) -> None:
         pipe = self._publisher.pipeline(transaction=False)
         pipe.publish(self._heartbeat_channel, "")
         for account_id, task_id in changed:
             pipe.publish(CHANNEL, json.dumps([account_id, task_id]))
+        if revoked:
+            pipe.publish(REVOCATIONS, "")
         await pipe.execute()
         for task_id, send_at in due.items():
             job_id = f"{START_JOB}:{task_id}:{send_at.timestamp():.0f}"
@@ -134,7 +160,8 @@ class Bus:
         while True:
             try:
                 async with self._subscriber.pubsub() as pubsub:
-                    await pubsub.subscribe(CHANNEL, self._heartbeat_channel)
+                    await pubsub.subscribe(CHANNEL, REVOCATIONS, self._heartbeat_channel)
+                    REDIS_CONNECTIONS.inc()
                     self._hint_all()
                     async for message in pubsub.listen():
                         self._receive(message)
@@ -146,10 +173,14 @@ class Bus:
 
     def _receive(self, message: dict[str, Any]) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        if message["type"] == "message" and message["channel"] == CHANNEL:
+        if message["type"] != "message":
+            return
+        if message["channel"] == REVOCATIONS:
+            self._deliver(REVOCATIONS)
+        elif message["channel"] == CHANNEL:
             try:
                 account_id, task_id = json.loads(message["data"])
-                self._deliver(account_id, task_id)
+                self._deliver((account_id, task_id), (account_id, None), (None, None))
             except (ValueError, TypeError) as error:
                 log.warning("hint_not_understood", error=str(error))
 
@@ -158,6 +189,7 @@ class Bus:
         while True:
             await asyncio.sleep(HEARTBEAT)
             alive = asyncio.get_running_loop().time() - self._heard_at < 3 * HEARTBEAT
+            REDIS_CONNECTED.set(alive)
             if alive != self._alive:
                 self._alive = alive
                 log.info("redis_back") if alive else log.warning("redis_away")
