@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
@@ -121,6 +121,25 @@ async def connected(database_url: str, pool_size: int = POOL_SIZE) -> AsyncItera
 
 def _client() -> AsyncpgDBClient:
     return cast("AsyncpgDBClient", Tortoise.get_connection("default"))
+
+
+class PoolUse(NamedTuple):
+    """How many connections of the process's pool do what."""
+
+    idle: int
+    used: int
+    limit: int
+
+
+def pool_use() -> PoolUse | None:
+    """What the pool's connections do at the moment; None while there is no pool."""
+    if not Tortoise.is_inited():
+        return None
+    pool = _client()._pool  # noqa: SLF001 - there is no other way to it
+    if pool is None:
+        return None
+    idle = pool.get_idle_size()
+    return PoolUse(idle, pool.get_size() - idle, pool.get_max_size())
 
 
 @asynccontextmanager

@@ -108,8 +108,44 @@ class Settings(BaseSettings):
         description="words of replies that opt a number out, separated by commas, or nothing",
     )
     graphiql: bool = Field(default=True, description="true or false")
+    introspection: bool = Field(
+        default=True, description="true or false: whether clients may ask about the schema"
+    )
+    query_depth: int = Field(
+        default=15, ge=1, le=100, description="a number from 1 to 100: fields that may lie inside each other"
+    )
+    query_aliases: int = Field(
+        default=50, ge=0, le=10_000, description="a number from 0 to 10000: aliases in an operation"
+    )
+    query_tokens: int = Field(
+        default=2_000,
+        ge=100,
+        le=50_000,
+        description="a number from 100 to 50000: names, values and punctuation in a document",
+    )
+    query_cost: int = Field(
+        default=50_000, ge=100, description="a number, 100 or more: what an operation may cost"
+    )
+    query_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="seconds, up to 3600, that an operation may take"
+    )
+    import_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        le=3600,
+        description="seconds, up to 3600, that reading a list of numbers may take",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="a TCP port from 1 to 65535 for /metrics, /healthz and /readyz (unset: none)",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, description="the IP address to listen on for metrics"
     )
     shutdown_seconds: float = Field(
         default=15.0, ge=0, le=3600, description="seconds from 0 to 3600 that running work gets to end"

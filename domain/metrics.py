@@ -1,0 +1,88 @@
+"""What every process of the service measures of itself, for Prometheus.
+
+`api.metrics` and `workers.metrics` add to the same registry what only they do; `domain.queue_gauges` what the
+database knows. Labels are bounded: gateways and loops by configuration, the rest by our own lists. None bears
+an id, a number, or anything else that a client chooses. `.deploy/operations.md` tells what to alert on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from domain import db
+
+REGISTRY = CollectorRegistry()
+"""Everything this process exposes."""
+LAG_EVERY = 0.5
+"""Seconds between two looks at how late the event loop is."""
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Bounds of the histograms, in seconds: from a reused answer to the patience of a client."""
+
+EVENT_LOOP_LAG = Histogram(
+    "groupsms_event_loop_lag_seconds",
+    "How late the event loop came back to a timer: whatever is asked of this process waits as long.",
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+REDIS_CONNECTED = Gauge(
+    "groupsms_redis_connected",
+    "1 while hints come in over Redis, 0 while this process looks for itself every second.",
+    registry=REGISTRY,
+)
+REDIS_CONNECTIONS = Counter(
+    "groupsms_redis_connections_total",
+    "How often this process began to listen to Redis: more than once is a connection lost.",
+    registry=REGISTRY,
+)
+LEASES_RECOVERED = Counter(
+    "groupsms_leases_recovered_total",
+    "Chunks taken back from workers that died or were cut off; what they had on the wire is in doubt.",
+    registry=REGISTRY,
+)
+SENDING_LIMIT_ALARMS = Counter(
+    "groupsms_sending_limit_alarms_total",
+    "Tasks that took an account past the alarm threshold of a sending limit, or were refused by one.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+for _outcome in ("near", "refused"):
+    SENDING_LIMIT_ALARMS.labels(_outcome)
+
+
+class _DatabasePool(Collector):
+    """The connections to PostgreSQL, as they are when somebody asks."""
+
+    def collect(self) -> Iterable[Metric]:
+        connections = GaugeMetricFamily(
+            "groupsms_database_connections",
+            "Connections of this process to PostgreSQL, by what they do.",
+            labels=["state"],
+        )
+        limit = GaugeMetricFamily(
+            "groupsms_database_connections_limit",
+            "Connections this process opens at most; when all are used, requests wait.",
+        )
+        use = db.pool_use()
+        if use is not None:
+            connections.add_metric(["idle"], use.idle)
+            connections.add_metric(["used"], use.used)
+            limit.add_metric([], use.limit)
+        return [connections, limit]
+
+
+REGISTRY.register(_DatabasePool())
+ProcessCollector(registry=REGISTRY)
+
+
+async def watch_event_loop() -> None:
+    """Measure, for ever, how late timers are."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY
+        await asyncio.sleep(LAG_EVERY)
+        EVENT_LOOP_LAG.observe(max(0.0, loop.time() - due))
