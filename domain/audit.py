@@ -114,8 +114,10 @@ class Origin:
     request_id: str = ""
 
 
-_actor: ContextVar[Actor] = ContextVar("audit_actor", default=Actor(ActorKind.SYSTEM))
-_origin: ContextVar[Origin] = ContextVar("audit_origin", default=Origin())
+_THE_SERVICE = Actor(ActorKind.SYSTEM)
+_NOWHERE = Origin()
+_actor: ContextVar[Actor] = ContextVar("audit_actor", default=_THE_SERVICE)
+_origin: ContextVar[Origin] = ContextVar("audit_origin", default=_NOWHERE)
 
 
 def acting(actor: Actor) -> None:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import asyncpg
 
-from domain import db, paging
+from domain import audit, db, paging
 from domain.access import Viewer
+from domain.audit import AuditAction
 from domain.errors import ErrorCode, InvalidInput, RecipientListError, RecipientSummary
 from domain.paging import Page
 from domain.recipient_file import (
@@ -109,22 +110,24 @@ async def _read(source: Path | Sequence[str], limits: ReadLimits) -> Recipients:
 async def _insert(account_id: int, given: array[int], filed: array[int]) -> int:
     """Store the numbers and have chunks that workers hold looked through again; returns how many are new."""
     # In one order everywhere, so that two who add the same numbers never deadlock.
-    added: int = await db.fetchval(
-        """
-        WITH added AS (
-            INSERT INTO opt_out (account_id, number, source)
-            SELECT DISTINCT ON (number) $1::bigint, number, source
-            FROM (SELECT unnest($2::bigint[]) AS number, 'API' AS source
-                  UNION ALL SELECT unnest($3::bigint[]), 'FILE') AS given
-            ORDER BY number, source
-            ON CONFLICT DO NOTHING
-            RETURNING 1
-        ) SELECT count(*) FROM added
-        """,
-        account_id,
-        given,
-        filed,
-    )
+    async with db.transaction() as conn:
+        added: int = await conn.fetchval(
+            """
+            WITH added AS (
+                INSERT INTO opt_out (account_id, number, source)
+                SELECT DISTINCT ON (number) $1::bigint, number, source
+                FROM (SELECT unnest($2::bigint[]) AS number, 'API' AS source
+                      UNION ALL SELECT unnest($3::bigint[]), 'FILE') AS given
+                ORDER BY number, source
+                ON CONFLICT DO NOTHING
+                RETURNING 1
+            ) SELECT count(*) FROM added
+            """,
+            account_id,
+            given,
+            filed,
+        )
+        await audit.record(conn, account_id, AuditAction.OPT_OUTS_ADDED, added=added)
     if added:
         await recheck_held_chunks(account_id)
     return added
@@ -188,20 +191,23 @@ async def remove_opt_outs(viewer: Viewer, numbers: Sequence[str]) -> int:
             f"{len(wrong)} of these are no numbers, the first being number {wrong[0].row}: {wrong[0].value}",
             "numbers",
         )
-    removed: int = await db.fetchval(
-        """
-        WITH removed AS (
-            DELETE FROM opt_out o USING (
-                SELECT account_id, number FROM opt_out WHERE account_id = $1 AND number = ANY($2::bigint[])
-                ORDER BY number FOR UPDATE
-            ) AS found
-            WHERE (o.account_id, o.number) = (found.account_id, found.number)
-            RETURNING 1
-        ) SELECT count(*) FROM removed
-        """,
-        viewer.account_id,
-        read.numbers,
-    )
+    async with db.transaction() as conn:
+        removed: int = await conn.fetchval(
+            """
+            WITH removed AS (
+                DELETE FROM opt_out o USING (
+                    SELECT account_id, number FROM opt_out
+                    WHERE account_id = $1 AND number = ANY($2::bigint[])
+                    ORDER BY number FOR UPDATE
+                ) AS found
+                WHERE (o.account_id, o.number) = (found.account_id, found.number)
+                RETURNING 1
+            ) SELECT count(*) FROM removed
+            """,
+            viewer.account_id,
+            read.numbers,
+        )
+        await audit.record(conn, viewer.account_id, AuditAction.OPT_OUTS_REMOVED, removed=removed)
     return removed
 
 

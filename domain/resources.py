@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from domain import db, feed
+from domain import audit, db, feed
 from domain.access import Viewer
+from domain.audit import AuditAction, AuditObject
 from domain.db import Connection
 from domain.errors import InvalidInput, NotFound, Refused, UserError
 from domain.models import Application, ApplicationSignature, ApplicationTemplate, Signature, Template
@@ -50,13 +51,22 @@ async def create_application(
         )
     if errors:
         raise Refused(errors)
-    return await Application.create(
-        account_id=viewer.account_id,
-        name=name.strip(),
-        region=region,
-        sender_number=sender_number,
-        gateway=gateway,
-    )
+    async with db.transaction() as conn:
+        made = await Application.create(
+            account_id=viewer.account_id,
+            name=name.strip(),
+            region=region,
+            sender_number=sender_number,
+            gateway=gateway,
+        )
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.APPLICATION_CREATED,
+            (AuditObject.APPLICATION, made.id),
+            name=made.name,
+        )
+    return made
 
 
 async def create_signature(
@@ -83,7 +93,7 @@ async def create_signature(
     errors += _channel_number_errors(channel_number)
     if errors:
         raise Refused(errors)
-    async with db.transaction():
+    async with db.transaction() as conn:
         signature = await Signature.create(
             account_id=viewer.account_id,
             name=name,
@@ -92,6 +102,13 @@ async def create_signature(
             universal=universal,
         )
         await ApplicationSignature.create(application=application, signature=signature)
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.SIGNATURE_CREATED,
+            (AuditObject.SIGNATURE, signature.id),
+            name=name,
+        )
     return signature
 
 
@@ -126,7 +143,7 @@ async def create_template(
         errors.append(InvalidInput(f"externalId has 1 to {NAME_LENGTH} characters.", "externalId"))
     if errors:
         raise Refused(errors)
-    async with db.transaction():
+    async with db.transaction() as conn:
         template = await Template.create(
             account_id=viewer.account_id,
             name=name.strip(),
@@ -137,6 +154,13 @@ async def create_template(
             external_id=external_id,
         )
         await ApplicationTemplate.create(application=application, template=template)
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.TEMPLATE_CREATED,
+            (AuditObject.TEMPLATE, template.id),
+            name=template.name,
+        )
     return template
 
 
@@ -149,19 +173,27 @@ async def review_signature(
     """
     if errors := [*_note_errors(note), *_channel_number_errors(channel_number)]:
         raise Refused(errors)
-    changed = await db.fetchval(
-        """
-        UPDATE signature
-        SET status = $2, review_note = $3, channel_number = coalesce($4, channel_number)
-        WHERE id = $1 RETURNING id
-        """,
-        signature_id,
-        _decision(approve),
-        note,
-        channel_number,
-    )
-    if changed is None:
-        raise NotFound("There is no such signature.", "id")
+    async with db.transaction() as conn:
+        account_id = await conn.fetchval(
+            """
+            UPDATE signature
+            SET status = $2, review_note = $3, channel_number = coalesce($4, channel_number)
+            WHERE id = $1 RETURNING account_id
+            """,
+            signature_id,
+            _decision(approve),
+            note,
+            channel_number,
+        )
+        if account_id is None:
+            raise NotFound("There is no such signature.", "id")
+        await audit.record(
+            conn,
+            account_id,
+            AuditAction.SIGNATURE_REVIEWED,
+            (AuditObject.SIGNATURE, signature_id),
+            decision=_decision(approve),
+        )
     return await Signature.get(id=signature_id)
 
 
@@ -172,18 +204,27 @@ async def review_template(template_id: int, *, approve: bool, note: str | None) 
     """
     if errors := _note_errors(note):
         raise Refused(errors)
-    changed = await db.fetchval(
-        """
-        UPDATE template SET status = $2, review_note = $3, active = CASE WHEN $4 THEN TRUE ELSE active END
-        WHERE id = $1 RETURNING id
-        """,
-        template_id,
-        _decision(approve),
-        note,
-        approve,
-    )
-    if changed is None:
-        raise NotFound("There is no such template.", "id")
+    async with db.transaction() as conn:
+        account_id = await conn.fetchval(
+            """
+            UPDATE template
+            SET status = $2, review_note = $3, active = CASE WHEN $4 THEN TRUE ELSE active END
+            WHERE id = $1 RETURNING account_id
+            """,
+            template_id,
+            _decision(approve),
+            note,
+            approve,
+        )
+        if account_id is None:
+            raise NotFound("There is no such template.", "id")
+        await audit.record(
+            conn,
+            account_id,
+            AuditAction.TEMPLATE_REVIEWED,
+            (AuditObject.TEMPLATE, template_id),
+            decision=_decision(approve),
+        )
     return await Template.get(id=template_id)
 
 
@@ -193,11 +234,19 @@ def _decision(approve: bool) -> str:
 
 async def set_template_active(viewer: Viewer, template_id: int, *, active: bool) -> Template:
     """Activate or deactivate a template. Raises `NotFound`."""
-    template = await Template.get_or_none(id=template_id, account_id=viewer.account_id)
-    if template is None:
-        raise NotFound("There is no such template.", "id")
-    template.active = active
-    await template.save(update_fields=["active"])
+    async with db.transaction() as conn:
+        template = await Template.get_or_none(id=template_id, account_id=viewer.account_id)
+        if template is None:
+            raise NotFound("There is no such template.", "id")
+        template.active = active
+        await template.save(update_fields=["active"])
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.TEMPLATE_SWITCHED,
+            (AuditObject.TEMPLATE, template_id),
+            active=active,
+        )
     return template
 
 
@@ -221,6 +270,13 @@ async def set_application_suspended(
         task_ids = await (_pause_all if suspended else _let_go_on)(conn, application_id)
         for task_id in task_ids:
             await feed.announce(conn, viewer.account_id, task_id)
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.APPLICATION_SUSPENDED if suspended else AuditAction.APPLICATION_RESUMED,
+            (AuditObject.APPLICATION, application_id),
+            runningTasks=len(task_ids),
+        )
     for task_id in task_ids:
         await doorbell.task_changed(viewer.account_id, task_id)
     return await Application.get(id=application_id)
@@ -260,64 +316,6 @@ async def _let_go_on(conn: Connection, application_id: int) -> list[int]:
         OVERDUE_AFTER,
     )
     return [row["id"] for row in rows]
-
-
-async def associate(
-    viewer: Viewer, application_id: int, *, signature_id: int | None, template_id: int | None
-) -> Application:
-    """Let a signature, a template or both be used by another application of their account and region.
-
-    Doing it again changes nothing. Raises `Refused` with everything that is wrong.
-    """
-    errors: list[UserError] = []
-    application = await Application.get_or_none(id=application_id, account_id=viewer.account_id)
-    if application is None:
-        errors.append(NotFound("There is no such application.", "applicationId"))
-    if signature_id is None and template_id is None:
-        errors.append(InvalidInput("Give a signatureId, a templateId, or both.", "signatureId"))
-    for kind, wanted in (("signature", signature_id), ("template", template_id)):
-        if wanted is not None:
-            errors += await _association_errors(viewer, application, kind, wanted)
-    if errors or application is None:
-        raise Refused(errors)
-    async with db.transaction() as conn:
-        if signature_id is not None:
-            await _associate(conn, "signature", application_id, signature_id)
-        if template_id is not None:
-            await _associate(conn, "template", application_id, template_id)
-    return application
-
-
-async def _associate(conn: Connection, kind: str, application_id: int, wanted: int) -> None:
-    await conn.execute(
-        f"""
-        INSERT INTO application_{kind} (application_id, {kind}_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
-        """,
-        application_id,
-        wanted,
-    )
-
-
-async def _association_errors(
-    viewer: Viewer, application: Application | None, kind: str, wanted: int
-) -> list[UserError]:
-    region = await db.fetchval(
-        f"""
-        SELECT application.region
-        FROM {kind} JOIN application_{kind} ON {kind}_id = {kind}.id
-        JOIN application ON application.id = application_id
-        WHERE {kind}.id = $1 AND {kind}.account_id = $2
-        ORDER BY application_{kind}.id LIMIT 1
-        """,
-        wanted,
-        viewer.account_id,
-    )
-    field = f"{kind}Id"
-    if region is None:
-        return [NotFound(f"There is no such {kind}.", field)]
-    if application is not None and region != application.region:
-        return [InvalidInput(f"This {kind} is for applications of the region {region}.", field)]
-    return []
 
 
 async def find_application(viewer: Viewer, application_id: int, field: str) -> Application:

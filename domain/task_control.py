@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain import db, feed, idempotency, schedule, selection, sending_usage, tasks
+from domain import audit, db, feed, idempotency, schedule, selection, sending_usage, tasks
 from domain.access import Viewer
+from domain.audit import AuditAction, AuditObject
 from domain.db import Connection
 from domain.errors import NotFound, NotSelectable, TooLate, UserError, WrongStatus
 from domain.models import Application
@@ -48,6 +49,7 @@ async def pause_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
         )
         if paused is None:
             raise await _why_not_paused(conn, viewer, task_id)
+        await audit.record(conn, viewer.account_id, AuditAction.TASK_PAUSED, (AuditObject.TASK, task_id))
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
 
@@ -99,6 +101,7 @@ async def resume_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
             if blockers and status is TaskStatus.PAUSED:
                 raise NotSelectable(" ".join(b.message for b in blockers), "id", blockers=blockers)
             raise await _wrong_status(conn, viewer, task_id, "Only a paused task can be resumed")
+        await audit.record(conn, viewer.account_id, AuditAction.TASK_RESUMED, (AuditObject.TASK, task_id))
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
 
@@ -122,6 +125,7 @@ async def stop_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
         )
         if stopped is None:
             raise await _wrong_status(conn, viewer, task_id, "Only a running or paused task can be stopped")
+        await audit.record(conn, viewer.account_id, AuditAction.TASK_STOPPED, (AuditObject.TASK, task_id))
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
     await tasks.advance_task(task_id, doorbell)
@@ -135,7 +139,7 @@ async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorb
     """
     async with db.transaction() as conn:
         now: datetime = await conn.fetchval("SELECT groupsms_now()")
-        await tasks.status_of(conn, viewer, task_id)
+        _, before = await tasks.status_of(conn, viewer, task_id, and_hold=True)
         chosen = schedule.check_send_time(send_at, now, viewer.time_zone)
         moved = await conn.fetchval(
             """
@@ -154,6 +158,14 @@ async def reschedule_task(viewer: Viewer, task_id: int, send_at: datetime, doorb
             raise await tasks.why_not_any_more(conn, viewer, task_id, "rescheduled")
         taken = await sending_usage.move(conn, viewer, task_id, chosen)
         await idempotency.follow_send_time(conn, viewer.account_id, task_id, chosen)
+        await audit.record(
+            conn,
+            viewer.account_id,
+            AuditAction.TASK_RESCHEDULED,
+            (AuditObject.TASK, task_id),
+            oldSendAt=before,
+            newSendAt=chosen,
+        )
         await feed.announce(conn, viewer.account_id, task_id)
     taken.log(viewer.account_id)
     await doorbell.task_changed(viewer.account_id, task_id)

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from domain import idempotency, sending_usage, task_orders
+from domain import audit, idempotency, sending_usage, task_orders
 from domain.access import Viewer
+from domain.audit import AuditAction, AuditObject
 from domain.db import Connection
 from domain.errors import PreviewChanged, RecipientSummary, WarningsRefused
 from domain.idempotency import Answer, HeldKey
@@ -125,6 +126,7 @@ async def store(
         prepared = replace(prepared, warnings=(*prepared.warnings, *taken.warnings()))
         if refuse_on_warnings:
             _refuse_warnings(prepared)
+        await _record(conn, task_id, new, prepared)
         if key is not None:
             await key.bind(conn, _created(task_id, prepared).as_answer(), prepared.send_at)
 
@@ -133,6 +135,19 @@ async def store(
     await doorbell.task_changed(viewer.account_id, task_id)
     await doorbell.task_due(task_id, prepared.send_at)
     return _created(task_id, prepared)
+
+
+async def _record(conn: Connection, task_id: int, new: NewTask, prepared: PreparedTask) -> None:
+    await audit.record(
+        conn,
+        new.account_id,
+        AuditAction.TASK_CREATED if new.resend_of is None else AuditAction.FAILED_RESENT,
+        (AuditObject.TASK, task_id),
+        name=new.name,
+        sendAt=new.send_at,
+        numbers=prepared.summary.imported,
+        resendOf=new.resend_of,
+    )
 
 
 def _without_limit_warning(prepared: PreparedTask) -> PreparedTask:

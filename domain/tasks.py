@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from domain import db, feed, schedule, selection, sending_usage
+from domain import audit, db, feed, schedule, selection, sending_usage
 from domain.access import Viewer
+from domain.audit import AuditAction, AuditObject
 from domain.db import Connection
 from domain.errors import (
     Blocker,
@@ -47,6 +48,9 @@ async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
         )
         if canceled is None:
             raise await why_not_any_more(conn, viewer, task_id, "canceled")
+        await audit.record(
+            conn, viewer.account_id, AuditAction.TASK_CANCELED, (AuditObject.TASK, task_id), reason="USER"
+        )
         await sending_usage.give_back(conn, task_id)
         await feed.announce(conn, viewer.account_id, task_id)
     await doorbell.task_changed(viewer.account_id, task_id)
@@ -75,7 +79,7 @@ async def delete_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
     """
     async with db.transaction() as conn:
         deleted = await conn.fetchval(
-            "DELETE FROM task WHERE id = $1 AND account_id = $2 AND status = 'CANCELED' RETURNING id",
+            "DELETE FROM task WHERE id = $1 AND account_id = $2 AND status = 'CANCELED' RETURNING name",
             task_id,
             viewer.account_id,
         )
@@ -94,13 +98,26 @@ async def delete_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
             viewer.account_id,
             place,
         )
+        await audit.record(
+            conn, viewer.account_id, AuditAction.TASK_DELETED, (AuditObject.TASK, task_id), name=deleted
+        )
     await doorbell.task_changed(viewer.account_id, task_id)
 
 
-async def status_of(conn: Connection, viewer: Viewer, task_id: int) -> tuple[TaskStatus, datetime]:
-    """A task's status and time. Raises `NotFound` if this account has no such task."""
+async def status_of(
+    conn: Connection, viewer: Viewer, task_id: int, *, and_hold: bool = False
+) -> tuple[TaskStatus, datetime]:
+    """A task's status and time, which stay so for this transaction if it is to hold them.
+
+    Raises `NotFound` if this account has no such task.
+    """
     row = await conn.fetchrow(
-        "SELECT status, send_at FROM task WHERE id = $1 AND account_id = $2", task_id, viewer.account_id
+        f"""
+        SELECT status, send_at FROM task WHERE id = $1 AND account_id = $2
+        {"FOR NO KEY UPDATE" if and_hold else ""}
+        """,
+        task_id,
+        viewer.account_id,
     )
     if row is None:
         raise NotFound("There is no such task.", "id")
@@ -127,13 +144,15 @@ async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
         if due is None:
             return None
         if due["late"]:
-            status = await _cancel_by_system(conn, task_id, "OVERDUE", [])
+            status = await _cancel_by_system(conn, due["account_id"], task_id, "OVERDUE", [])
         else:
             choice = await selection.choose(
                 due["account_id"], due["application_id"], due["signature_id"], due["template_id"]
             )
             if blockers := choice.blockers():
-                status = await _cancel_by_system(conn, task_id, "NO_LONGER_ALLOWED", blockers)
+                status = await _cancel_by_system(
+                    conn, due["account_id"], task_id, "NO_LONGER_ALLOWED", blockers
+                )
             else:
                 status = await _begin(conn, task_id)
         await feed.announce(conn, due["account_id"], task_id)
@@ -166,7 +185,7 @@ async def _begin(conn: Connection, task_id: int) -> TaskStatus:
 
 
 async def _cancel_by_system(
-    conn: Connection, task_id: int, reason: str, blockers: Sequence[Blocker]
+    conn: Connection, account_id: int, task_id: int, reason: str, blockers: Sequence[Blocker]
 ) -> TaskStatus:
     await conn.execute(
         """
@@ -178,6 +197,9 @@ async def _cancel_by_system(
         task_id,
         reason,
         json.dumps([asdict(blocker) for blocker in blockers]),
+    )
+    await audit.record(
+        conn, account_id, AuditAction.TASK_CANCELED, (AuditObject.TASK, task_id), reason=reason
     )
     return TaskStatus.CANCELED
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain import db, dispatch, resources, sweep, task_control, tasks
+from domain import associations, db, dispatch, resources, sweep, task_control, tasks
 from domain.errors import BlockerCode, InvalidInput, NotFound, NotSelectable, Refused
 from domain.states import CancelReason, Region, Role, TaskStatus
 from tests.integration.api_client import serving
@@ -272,7 +272,7 @@ async def test_a_signature_and_a_template_are_used_by_another_application(world:
     assert found == {BlockerCode.NOT_ASSOCIATED}
     await asyncio.gather(
         *(
-            resources.associate(
+            associations.associate(
                 world.viewer,
                 application_id,
                 signature_id=materials.signature_id,
@@ -301,7 +301,7 @@ async def test_what_cannot_be_associated(world: World) -> None:
         (10**9, (10**9, 10**9), {"applicationId": NotFound, "signatureId": NotFound, "templateId": NotFound}),
     ):
         with pytest.raises(Refused) as refusal:
-            await resources.associate(
+            await associations.associate(
                 world.viewer, application_id, signature_id=signature, template_id=template
             )
         assert {error.path[0]: type(error) for error in refusal.value.errors} == expected

@@ -13,7 +13,7 @@ from api.schema.errors import UserError, collecting
 from api.schema.inputs import ERRORS, INPUT
 from api.schema.loaders import Loaders
 from api.schema.resources import Application
-from domain import resources
+from domain import associations
 
 
 @strawberry.input(description="What may be used by which application: a signature, a template, or both.")
@@ -42,7 +42,7 @@ async def associate(info: Info, wanted: Annotated[AssociateInput, INPUT]) -> Ass
     viewer = info.context.require(Role.MANAGER)
     application = None
     with collecting() as errors:
-        application = await resources.associate(
+        application = await associations.associate(
             viewer,
             global_ids.key_of("Application", wanted.application_id),
             signature_id=global_ids.key_of("Signature", wanted.signature_id) if wanted.signature_id else None,
