@@ -24,9 +24,11 @@ from api.callbacks import Callbacks
 from api.client_address import TrustedProxies
 from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
+from api.limits.admission import Gate, Limits
 from api.request_log import REQUEST_ID_HEADER, RequestLog
 from api.reuse import Natures
 from api.schema import schema
+from api.schema.tariff import TARIFF
 from api.signed_links import LinkSigner
 from api.transport import (
     PREFLIGHT_HEADER,
@@ -56,6 +58,7 @@ def create_app(
     uploads: UploadPolicy,
     on_connect: ConnectHook | None = None,
     respond: Respond | None = None,
+    gate: Gate | None = None,
     share: Share | None = None,
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan | None = None,
@@ -66,7 +69,8 @@ def create_app(
     """The ASGI application serving `schema` at /graphql, with `routes` beside it.
 
     `schema` is made with `api.transport.SCHEMA_EXTENSIONS`. Pages on `cors_origins` ("*": on any) may query,
-    upload, subscribe and download. `graphiql` decides whether browsers find a page at /graphql.
+    upload, subscribe and download. `gate` holds the limits, else those by default. `graphiql` decides whether
+    browsers find a page at /graphql.
     """
     # It logs each error of each operation, the client's mistakes too; `present` logs ours alone, and masked.
     logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
@@ -76,6 +80,7 @@ def create_app(
         uploads=uploads,
         on_connect=on_connect,
         respond=respond,
+        gate=gate or Gate(schema._schema),  # noqa: SLF001 - there is no other way to it
         share=share,
         page=page if graphiql else None,
         allowed_origins=cors_origins,
@@ -124,11 +129,26 @@ def upload_directory(settings: Settings) -> Path:
     return settings.data_dir / "uploads"
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What one operation may ask for."""
+    return Limits(
+        depth=settings.query_depth,
+        aliases=settings.query_aliases,
+        tokens=settings.query_tokens,
+        cost=settings.query_cost,
+        seconds=settings.query_seconds,
+        import_seconds=settings.import_seconds,
+        introspection=settings.introspection,
+    )
+
+
 def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
     services = Services(settings, LinkSigner(settings.signing_key()), intake)
-    answers = Answers(services.inquiries, Natures(schema._schema))  # noqa: SLF001 - there is no other way to it
+    core = schema._schema  # noqa: SLF001 - there is no other way to it
+    gate = Gate(core, limits_of(settings), TARIFF)
+    answers = Answers(services.inquiries, Natures(core, gate.documents))
     callbacks = Callbacks(settings.signing_key(), settings.opt_out_words)
 
     @asynccontextmanager
@@ -146,6 +166,7 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
         on_connect=on_connect,
         respond=answers.respond,
+        gate=gate,
         share=sharing(Audiences({"taskUpdated"})),
         routes=[*downloads.routes(services.signer), *callbacks.routes()],
         lifespan=lifespan,

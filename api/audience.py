@@ -12,9 +12,8 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
-from graphql import FieldNode, GraphQLError, OperationType, get_operation_ast, parse
+from graphql import FieldNode, OperationDefinitionNode, OperationType
 from strawberry.schema.schema import StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
@@ -172,16 +171,21 @@ class Audiences:
         """`fields` are those of Subscription whose source asks its audience whom to tell."""
         self._fields = fields
         self._running: dict[Hashable, tuple[Audience, asyncio.Task[None]]] = {}
-        self._root_fields = lru_cache(maxsize=500)(_root_fields)
 
     def follow(
-        self, whose: Hashable, subscribed: Subscribed, start: Start, encode: Encode
+        self,
+        whose: Hashable,
+        subscribed: Subscribed,
+        operation: OperationDefinitionNode,
+        start: Start,
+        encode: Encode,
     ) -> AsyncGenerator[Told, None] | None:
         """What there is to tell, newest first in the place of older; None if this is not for an audience.
 
-        `whose` are those among whom it may be shared. Raises what the stream does.
+        `whose` are those among whom it may be shared; `operation` is what was subscribed to, parsed. Raises
+        what the stream does.
         """
-        fields = self._root_fields(subscribed.query, subscribed.operation_name)
+        fields = _root_fields(operation)
         if not fields or not all(field in self._fields for field in fields):
             return None
         variables = json.dumps(subscribed.variables, sort_keys=True)
@@ -224,13 +228,9 @@ class Audiences:
             del self._running[key]
 
 
-def _root_fields(query: str, operation_name: str | None) -> list[str]:
-    """The fields a subscription begins with; nothing for what is none, or is not plain to see."""
-    try:
-        operation = get_operation_ast(parse(query), operation_name)
-    except (GraphQLError, RecursionError):
-        return []
-    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+def _root_fields(operation: OperationDefinitionNode) -> list[str]:
+    """The fields a subscription begins with; nothing for what is none, "" for what is not plain to see."""
+    if operation.operation is not OperationType.SUBSCRIPTION:
         return []
     return [
         selection.name.value if isinstance(selection, FieldNode) else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import strawberry
+from graphql import OperationDefinitionNode
 from starlette.requests import HTTPConnection
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.schema import StreamResult
@@ -103,7 +104,11 @@ def sharing(audiences: Audiences) -> Share:
     """What lets subscribers of one account and role share their events."""
 
     def share(
-        context: Context, subscribed: Subscribed, stream: Stream, encode: Encode
+        context: Context,
+        subscribed: Subscribed,
+        operation: OperationDefinitionNode,
+        stream: Stream,
+        encode: Encode,
     ) -> AsyncGenerator[Told, None] | None:
         viewer = context.viewer
         if viewer is None:
@@ -112,7 +117,7 @@ def sharing(audiences: Audiences) -> Share:
         def start(audience: Audience) -> Awaitable[StreamResult]:
             return stream(Context(context.services, viewer, token_given=True, audience=audience))
 
-        return audiences.follow((viewer.account_id, viewer.role), subscribed, start, encode)
+        return audiences.follow((viewer.account_id, viewer.role), subscribed, operation, start, encode)
 
     return share
 

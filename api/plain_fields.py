@@ -13,16 +13,17 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLNonNull, GraphQLObjectType, Undefined, is_leaf_type
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
+
+from api.limits.execution import BoundedExecutor
 
 _PLAIN = "groupsms.plain"
 
 Coerce = Callable[[object], object]
 
 
-class PlainFieldExecutor(StrawberryGraphQLCoreExecutionContext):
+class PlainFieldExecutor(BoundedExecutor):
     """What a schema executes operations with, once `mark_plain_fields` has gone through it."""
 
     def execute_field(

@@ -7,7 +7,7 @@ or signatures, which change without the tasks; no links, which expire; not who i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from graphql import (
     FieldNode,
@@ -17,9 +17,10 @@ from graphql import (
     TypeInfoVisitor,
     Visitor,
     get_named_type,
-    parse,
     visit,
 )
+
+from api.limits.documents import Document, Documents
 
 _FIELDS = {
     "Query": "tasks task",
@@ -59,22 +60,25 @@ class Nature:
 class Natures:
     """Looks through documents, each of them once."""
 
-    def __init__(self, schema: GraphQLSchema) -> None:
+    def __init__(self, schema: GraphQLSchema, documents: Documents) -> None:
         self._schema = schema
-        self.of = lru_cache(maxsize=500)(self._look_through)
+        self._documents = documents
+        self._found: WeakKeyDictionary[Document, Nature | None] = WeakKeyDictionary()
 
-    def _look_through(self, document: str) -> Nature | None:
+    def of(self, text: str) -> Nature | None:
         """What answers to this document depend on; None if they are not to be used again."""
         try:
-            tree = parse(document)
-        except (GraphQLError, RecursionError):
-            return None
+            document = self._documents.read(text)
+        except GraphQLError:
+            return None  # the same is raised again, and answered, when it is to be executed
+        if document not in self._found:
+            self._found[document] = self._look_through(document)
+        return self._found[document]
+
+    def _look_through(self, document: Document) -> Nature | None:
         types = TypeInfo(self._schema)
         fields = _Fields(types)
-        try:
-            visit(tree, TypeInfoVisitor(types, fields))
-        except RecursionError:
-            return None
+        visit(document.tree, TypeInfoVisitor(types, fields))
         if not fields.found <= LASTING:
             return None
         return Nature(

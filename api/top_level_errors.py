@@ -1,8 +1,8 @@
 """Top-level errors: what a client can't handle as data, each with `extensions.code`.
 
 What a client can act on is returned in the `errors` of a payload. Here is the rest: a request that is wrong
-as GraphQL, one that may not be made, or not so often, or not of that size, one that takes too long or that the
-database cannot serve at the moment, and our own failures, which show a request id and nothing more.
+as GraphQL, that may not be made, or not so often, or is too large, takes too long, or cannot be served by the
+database at the moment; and our own failures, which show a request id and nothing more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TopLevelCode(StrEnum):
 
 
 class TopLevelError(GraphQLError):
-    """An error meant for the client: its message and code are shown as they are, with whatever else it has."""
+    """An error meant for the client: its message, its code and whatever else it has are shown as they are."""
 
     def __init__(self, message: str, code: TopLevelCode, **extensions: object) -> None:
         """`extensions` stand beside the code, under names a JavaScript client expects."""

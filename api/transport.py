@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import strawberry
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationDefinitionNode
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
+from strawberry.extensions import SchemaExtension
 from strawberry.file_uploads.utils import replace_placeholders_with_files
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
 from strawberry.http.exceptions import WebSocketDisconnected
@@ -38,6 +38,7 @@ from strawberry.types.graphql import OperationType
 
 from api.answers import ledger_of
 from api.audience import Encode, Subscribed, Told
+from api.limits.admission import Admission, AdmittedOperation, Gate
 from api.top_level_errors import TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
 from domain import db
@@ -59,25 +60,10 @@ ConnectHook = Callable[[Any], Awaitable[None]]
 """
 
 
-class _DocumentCache(ParserCache):
-    """Leaves a document that can't be parsed to Strawberry, which parses it again and answers with the error.
-
-    Raised in here, the error would end an operation over a socket without any answer.
-    """
-
-    def on_parse(self) -> Iterator[None]:
-        context = self.execution_context
-        with suppress(GraphQLError, RecursionError):
-            context.graphql_document = self.cached_parse_document(context.query, **context.parse_options)
-        yield
-
-
-SCHEMA_EXTENSIONS: tuple[type[SchemaExtension] | Callable[[], SchemaExtension], ...] = (
-    TopLevelErrors,
-    lambda: _DocumentCache(maxsize=500),
-    lambda: ValidationCache(maxsize=500),
-)
-"""What every schema served here is made with: coded errors, and documents parsed and validated once."""
+SCHEMA_EXTENSIONS: tuple[type[SchemaExtension], ...] = (TopLevelErrors, AdmittedOperation)
+"""What every schema served here is made with, beside `api.limits.execution.BoundedExecutor`: coded errors,
+and documents that were parsed, measured and validated before.
+"""
 
 
 Execute = Callable[[Request], Awaitable[Response]]
@@ -87,7 +73,9 @@ Respond = Callable[[Request, Execute], Awaitable[Response]]
 
 Stream = Callable[[Any], Awaitable[StreamResult]]
 """Begins a subscription, for a context."""
-Share = Callable[[Any, Subscribed, Stream, Encode], AsyncGenerator[Told, None] | None]
+Share = Callable[
+    [Any, Subscribed, OperationDefinitionNode, Stream, Encode], AsyncGenerator[Told, None] | None
+]
 """What there is to tell whoever has this context; None if they get a stream of their own."""
 
 
@@ -121,7 +109,17 @@ class _SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
     async def run_operation(self, operation: Operation[Any, None]) -> None:
         endpoint = cast("GraphQLEndpoint", self.view)
         subscribed = Subscribed(operation.query, operation.variables, operation.operation_name)
-        events = endpoint.events(self.context, subscribed)
+        try:
+            admission = endpoint.admit(subscribed)
+        except GraphQLError as refused:
+            await operation.send_initial_errors(present([refused]))
+            return
+        with admission.carried():
+            await self._run_admitted(operation, endpoint.events(self.context, subscribed, admission))
+
+    async def _run_admitted(
+        self, operation: Operation[Any, None], events: AsyncGenerator[Told, None] | None
+    ) -> None:
         if events is None:
             await super().run_operation(operation)
             return
@@ -179,6 +177,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         uploads: UploadPolicy,
         on_connect: ConnectHook | None = None,
         respond: Respond | None = None,
+        gate: Gate,
         share: Share | None = None,
         page: Callable[[Request], Response] | None = None,
         allowed_origins: Sequence[str] = (),
@@ -195,6 +194,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self._context = context
         self._on_connect = on_connect
         self._respond = respond or _execute
+        self._gate = gate
         self._share = share
         self._page = page
         self._uploads = uploads
@@ -234,9 +234,16 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         message = "Operations are sent by POST, as JSON or as a multipart request."
         return JSONResponse(refusal_body(message), 405, {"Allow": allowed})
 
-    def events(self, context: object, subscribed: Subscribed) -> AsyncGenerator[Told, None] | None:
+    def admit(self, asked: Subscribed) -> Admission:
+        """Let an operation through. Raises `GraphQLError` for one that can't be read or asks for too much."""
+        return self._gate.admit(asked.query, asked.variables, asked.operation_name)
+
+    def events(
+        self, context: object, subscribed: Subscribed, admission: Admission
+    ) -> AsyncGenerator[Told, None] | None:
         """What there is to tell a subscriber; None if they get a stream of their own."""
-        if self._share is None:
+        operation = admission.document.operation(subscribed.operation_name)
+        if self._share is None or operation is None:
             return None
 
         async def stream(context: object) -> StreamResult:
@@ -247,7 +254,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
                 operation_name=subscribed.operation_name,
             )
 
-        return self._share(context, subscribed, stream, self.encode_json_string)
+        return self._share(context, subscribed, operation, stream, self.encode_json_string)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> object:  # noqa: ARG002
         return await self._context(request)
@@ -267,18 +274,25 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         request_data: GraphQLRequestData,
     ) -> ExecutionResult:
         try:
-            return await self.schema.execute(
-                request_data.query,
-                root_value=root_value,
-                variable_values=request_data.variables,
-                context_value=context,
-                operation_name=request_data.operation_name,
-                allowed_operation_types={OperationType.QUERY, OperationType.MUTATION},
-                operation_extensions=request_data.extensions,
-            )
-        except (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError) as error:
-            refused = GraphQLError(str(error), original_error=error)
+            with self._admitted(request_data):
+                return await self.schema.execute(
+                    request_data.query,
+                    root_value=root_value,
+                    variable_values=request_data.variables,
+                    context_value=context,
+                    operation_name=request_data.operation_name,
+                    allowed_operation_types={OperationType.QUERY, OperationType.MUTATION},
+                    operation_extensions=request_data.extensions,
+                )
+        except GraphQLError as refused:
             return ExecutionResult(data=None, errors=[refused])
+        except (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError) as error:
+            return ExecutionResult(data=None, errors=[GraphQLError(str(error), original_error=error)])
+
+    def _admitted(self, asked: GraphQLRequestData) -> AbstractContextManager[None]:
+        if not asked.query:
+            raise MissingQueryError
+        return self._gate.admit(asked.query, asked.variables, asked.operation_name).carried()
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         if result.errors:

@@ -32,7 +32,10 @@ OTHERWISE = "subscription ($id: ID!) { taskUpdated(id: $id) { revision } }"
 
 @pytest.fixture
 async def api(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
-    async with serving(database_url, redis_url, tmp_path) as running:
+    # Room for the long documents that make large events.
+    async with serving(
+        database_url, redis_url, tmp_path, query_aliases=10_000, query_tokens=50_000
+    ) as running:
         yield running
 
 

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.config import StrawberryConfig
 
+from api.limits.execution import BoundedExecutor
 from api.top_level_errors import TopLevelCode, TopLevelError
 from api.transport import SCHEMA_EXTENSIONS
 from api.uploads import UPLOAD_SCALAR, Upload
@@ -126,5 +127,6 @@ def tiny_schema() -> strawberry.Schema:
         Mutation,
         Subscription,
         extensions=SCHEMA_EXTENSIONS,
+        execution_context_class=BoundedExecutor,
         config=StrawberryConfig(scalar_map={Upload: UPLOAD_SCALAR}),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLObjectType
 
+from api.limits.admission import Gate
 from api.reuse import LASTING, MOVING, UNTIL_DEADLINE, Nature, Natures
 from api.schema import schema
 
-NATURES = Natures(schema._schema)
+NATURES = Natures(schema._schema, Gate(schema._schema).documents)
 LASTS = Nature(shows_deadline=False, shows_rates=False)
 
 
