@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	done)
 BIN := .venv/bin
 STAMP := .venv/installed
+# ARGS may choose tests of one of the two runs only.
+NOTHING_TO_RUN := 5
 PIP := -m pip --disable-pip-version-check --no-input
 
 .PHONY: help setup demo test test-faults test-faults-short bench lint format clean
@@ -46,7 +48,8 @@ lint: setup
 	$(BIN)/mypy --no-error-summary
 
 test: lint
-	$(BIN)/pytest -m "not faults" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not faults and not alone" $(ARGS) || [ $$? = $(NOTHING_TO_RUN) ]
+	$(BIN)/pytest -m "alone and not faults" $(ARGS) || [ $$? = $(NOTHING_TO_RUN) ]
 
 test-faults: setup
 	$(BIN)/pytest tests/e2e -m faults $(ARGS)

@@ -45,6 +45,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where the run must be complete, a test left out fails it."""
+    if hasattr(session.config, "workerinput"):
+        return  # whoever collects the results of the parallel processes decides
     if os.environ.get(COMPLETE) and session.exitstatus == pytest.ExitCode.OK and _left_out(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

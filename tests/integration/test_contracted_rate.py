@@ -28,6 +28,8 @@ from tests.integration.message_centre import (
 from workers.gateways import open_gateway
 from workers.smpp.pdu import Command, Frame
 
+pytestmark = pytest.mark.alone
+
 SHORT = segment("Your parcel is here.", Region.INTERNATIONAL)
 RATE = 200
 HORIZON = Horizon(ahead=1.0, longest=0.2)

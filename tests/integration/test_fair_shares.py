@@ -18,6 +18,8 @@ from tests.integration.message_centre import SimulatedCentre, simulated_centre
 from tests.integration.world import LONG_TEXT, Materials, World, eventually, mainland, phones
 from workers.dispatcher import LOOK_AGAIN
 
+pytestmark = pytest.mark.alone
+
 RATE = 400
 TURN = RATE // 2
 """Submits that a worker gives to its gateway in one turn."""

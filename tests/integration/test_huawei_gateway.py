@@ -440,6 +440,7 @@ async def test_closing_does_not_wait_for_ever(platform: HuaweiPlatform) -> None:
     assert under_way.result().outcome is Outcome.IN_DOUBT
 
 
+@pytest.mark.alone
 async def test_never_more_than_the_rate_in_any_second_and_most_of_it_used(platform: HuaweiPlatform) -> None:
     rate, seconds = 200, 3.0
     async with sending(platform, f"rate={rate}") as gateway:

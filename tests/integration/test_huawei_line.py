@@ -182,6 +182,7 @@ async def test_an_answer_that_never_came_is_in_doubt_and_settled_by_its_report(
     assert platform.reached == [number]
 
 
+@pytest.mark.alone
 async def test_workers_keep_to_the_rate_together(api: Api, world: World, platform: HuaweiPlatform) -> None:
     rate, numbers = 100, phones(400)
     async with working(api, platform, f"rate={rate}"), working(api, platform, f"rate={rate}"):

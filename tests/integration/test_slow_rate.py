@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from domain.engines import Engines
 from domain.states import TaskStatus
 from tests.integration.dispatching import is_at, worker
 from tests.integration.message_centre import simulated_centre
 from tests.integration.world import World, eventually, phones
+
+pytestmark = pytest.mark.alone
 
 RATE = 4
 MESSAGES = 20

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import structlog
 
 from domain.ports import (
@@ -227,6 +228,7 @@ async def test_a_throttled_segment_alone_is_tried_again_with_its_reference(tmp_p
     assert {each["short_message"] for each in throttled} == {taken[2]["short_message"]}
 
 
+@pytest.mark.alone
 async def test_what_a_throttling_centre_allows_is_used_and_gets_everything_once(tmp_path: Path) -> None:
     """The centre takes 200 in any second and answers within a millisecond; the gateway knows no rate."""
     numbers = [number(ending) for ending in range(2000, 3800)]
@@ -250,6 +252,7 @@ async def test_what_a_throttling_centre_allows_is_used_and_gets_everything_once(
     assert len(submits) - len(taken) < 150, "nor does it hammer while it finds the rate"
 
 
+@pytest.mark.alone
 async def test_the_rate_holds_in_every_second(tmp_path: Path) -> None:
     numbers = [number(ending) for ending in range(2000, 2220)]
     async with (

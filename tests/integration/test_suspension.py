@@ -116,6 +116,7 @@ async def test_after_a_suspension_tasks_have_24_hours(world: World, travel: Trav
     assert (await world.advance(task_id)).counts.not_sent == 0
 
 
+@pytest.mark.alone
 async def test_a_worker_feels_a_suspension_within_a_second(world: World) -> None:
     task_id = await world.running(3_000)
     gateway = RecordingGateway(window=20)

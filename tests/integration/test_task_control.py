@@ -132,6 +132,7 @@ async def test_a_resumed_task_has_24_hours(world: World, travel: Travel) -> None
     assert (await world.advance(task_id)).status is TaskStatus.SENT
 
 
+@pytest.mark.alone
 async def test_a_pause_is_felt_by_every_worker_within_a_second(world: World) -> None:
     task_id = await world.running(6_000)
     one, other = RecordingGateway(window=10), RecordingGateway(window=10)
@@ -163,6 +164,7 @@ async def test_a_paced_gateway_is_given_half_a_second_ahead(world: World, rate: 
     assert gateway.most_under_way == most
 
 
+@pytest.mark.alone
 async def test_a_pause_is_felt_by_a_paced_bind_within_a_second(
     world: World, engines: Engines, redis_url: str, tmp_path: Path
 ) -> None:
@@ -246,6 +248,7 @@ async def test_a_stopped_task_stays_stopped(world: World, travel: Travel) -> Non
     assert await tasks.ready_to_advance() == []
 
 
+@pytest.mark.alone
 async def test_a_stop_is_felt_by_a_worker_within_a_second(world: World) -> None:
     task_id = await world.running(3_000)
     gateway = RecordingGateway(window=50)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
+import pytest
 
 from domain import db, sweep
 from domain.engines import Engines
@@ -228,6 +229,7 @@ async def test_two_tasks_take_turns(world: World) -> None:
     each_once([*phones(8_000), *ours], gateway.reached)
 
 
+@pytest.mark.alone
 async def test_a_pause_halts_within_a_second_and_resuming_goes_on(world: World) -> None:
     task_id = await world.running(3_000)
 
