@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from domain import db
+from domain import db, segment_days
 from domain.billing import Tariff, tariff
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Handover, Outcome
@@ -210,8 +210,7 @@ async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) ->
     """
     results, handovers, errors = _judge(settlements)
     segments = _segment_columns(settlements, claim.tariff)
-    row = await db.fetchval(
-        _SETTLE,
+    arguments = (
         claim.task_id,
         claim.index,
         claim.owner,
@@ -224,11 +223,11 @@ async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) ->
         *segments,
         shard % COUNTER_SHARDS,
     )
-    return row is not None
+    return await segment_days.on_its_day(lambda: db.fetchval(_SETTLE, *arguments)) is not None
 
 
 # The charges and failures of a shard are written by whoever holds its counter, so that nobody deadlocks. Only
-# segments that this very statement stores are charged.
+# segments of messages that this very statement settles are stored and charged.
 _SETTLE = """
 WITH lease AS (
     UPDATE chunk SET lease_until = groupsms_now() + $4
@@ -243,7 +242,7 @@ WITH lease AS (
     UPDATE message m SET result = s.result, handover = s.handover, error_code = s.error_code
     FROM answer s, lease
     WHERE m.task_id = $1 AND m.position = s.position AND m.result = 0
-    RETURNING m.result, m.handover, m.error_code
+    RETURNING m.position, m.result, m.handover, m.error_code
 ), recorded AS (
     INSERT INTO segment (task_id, position, index, number, gateway, gateway_message_id, submitted_at, result,
                          error_code, charged)
@@ -251,8 +250,8 @@ WITH lease AS (
            s.error_code, s.charged
     FROM unnest($10::int[], $11::smallint[], $12::bigint[], $13::text[], $14::smallint[], $15::text[],
                 $16::bool[])
-        AS s (position, index, number, gateway_message_id, result, error_code, charged), lease
-    ON CONFLICT DO NOTHING
+        AS s (position, index, number, gateway_message_id, result, error_code, charged)
+    JOIN settled USING (position) CROSS JOIN lease
     RETURNING position, charged
 ), counted AS (
     UPDATE task_counter SET

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from domain import db, feed
+from domain import db, feed, message_stores
 from domain.binary_copy import message_rows
 from domain.db import Connection
 from domain.errors import RecipientSummary
@@ -59,40 +59,48 @@ async def insert_task(
 
     `also` runs in the same transaction, with the task's id.
     """
+    is_large = summary.rows >= message_stores.OWN_FROM
+    own = await message_stores.own_store() if is_large else None
     async with db.transaction() as conn:
-        task_id = await _insert_task_row(conn, new, summary)
+        task_id, store = await message_stores.admit(conn, own)
+        await _insert_task_row(conn, task_id, new, summary)
         await conn.copy_to_table(
-            "message",
+            store.messages,
             source=message_rows(task_id, recipients.numbers),
             columns=("task_id", "position", "number"),
             format="binary",
+            freeze=store.is_new,  # nobody can look before the commit: no vacuum need say so later
         )
         await conn.copy_records_to_table(
-            "rejected_row",
+            store.rejected_rows,
             records=_rejected(task_id, recipients),
             columns=("task_id", "row", "reason", "value"),
         )
         await _insert_chunks(conn, task_id, summary.imported, len(new.content.segments))
         if also is not None:
             await also(conn, task_id)
+        if store.is_new:
+            await message_stores.attach(conn, store)
         await feed.announce(conn, new.account_id, task_id)
+    if not is_large:
+        await message_stores.close_if_full(store)
     return task_id
 
 
-async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSummary) -> int:
+async def _insert_task_row(conn: Connection, task_id: int, new: NewTask, summary: RecipientSummary) -> None:
     choice = new.choice
-    task_id: int = await conn.fetchval(
+    await conn.execute(
         """
         INSERT INTO task (
-            account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
+            id, account_id, name, status, application_id, signature_id, template_id, region, gateway, sender,
             text, encoding, segments_per_message, send_at, deadline_at, created_at,
             imported, invalid, duplicates, opted_out, sms_type, currency, prices, estimated_amount,
             resend_of_id
         ) VALUES (
-            $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
+            $23, $1, $2, 'SCHEDULED', $3, $4, $5, $6, $7, $8,
             $9, $10, $11, $12, $12::timestamptz + $13, groupsms_now(),
             $14, $15, $16, $17, $18, $19, $20, $21, $22
-        ) RETURNING id
+        )
         """,
         new.account_id,
         new.name,
@@ -116,8 +124,8 @@ async def _insert_task_row(conn: Connection, new: NewTask, summary: RecipientSum
         json.dumps(new.price_list.to_json()),
         new.estimated_amount,
         new.resend_of,
+        task_id,
     )
-    return task_id
 
 
 def _rejected(task_id: int, recipients: Recipients) -> Iterator[tuple[int, int, int, str]]:

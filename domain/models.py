@@ -174,6 +174,9 @@ class Task(Model):
     started_at = fields.DatetimeField(null=True)
     sent_at = fields.DatetimeField(null=True, description="When the last message was handed over")
     finished_at = fields.DatetimeField(null=True)
+    messages_purged_at = fields.DatetimeField(
+        null=True, description="Since when its messages are no longer kept; its counts are"
+    )
     imported = fields.IntField()
     invalid = fields.IntField()
     duplicates = fields.IntField()

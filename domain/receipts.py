@@ -10,7 +10,8 @@ whatever comes after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -100,29 +101,17 @@ async def apply_stored(inbox_ids: Sequence[int], shard: int) -> set[int]:
 
     What is known by now came before them, also where the database's clock, set back since, says otherwise.
     """
-    return await _apply("r.id = ANY($1::bigint[])", list(inbox_ids), shard, ahead=LATEST)
+    return await _apply(_THESE, list(inbox_ids), shard, ahead=LATEST)
 
 
 async def apply_waiting(gateway_message_ids: Sequence[str], shard: int) -> set[int]:
     """Apply receipts that came before the segments with these ids were settled; returns the tasks changed."""
-    return await _apply("r.gateway_message_id = ANY($1::text[])", list(gateway_message_ids), shard)
+    return await _apply(_WITH_IDS, list(gateway_message_ids), shard)
 
 
 async def apply_left_over(shard: int, limit: int = 1000) -> set[int]:
     """Apply receipts whose process died between storing and applying; returns the tasks changed."""
-    return await _apply(
-        """r.id IN (
-            SELECT i.id
-            FROM (
-                SELECT * FROM receipt_inbox WHERE next_look <= groupsms_now()
-                ORDER BY next_look LIMIT 10 * $1::bigint
-            ) AS i
-            JOIN segment s USING (gateway_message_id, gateway, number)
-            LIMIT $1
-        )""",
-        limit,
-        shard,
-    )
+    return await _apply(_LEFT_OVER, limit, shard)
 
 
 async def forget_unmatched() -> None:
@@ -136,10 +125,56 @@ async def forget_unmatched() -> None:
     )
 
 
-async def _apply(which: str, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
+@dataclass(frozen=True, slots=True)
+class _Which:
+    """Receipts of the inbox to be applied, chosen by the parameter $1."""
+
+    looked_at: str
+    """A condition on the row `r` that they all meet, and few others: their days are searched for segments."""
+    chosen: str = ""
+    """A condition on the row `r` that just they meet, if that is another one."""
+
+
+_THESE = _Which("r.id = ANY($1::bigint[])")
+_WITH_IDS = _Which("r.gateway_message_id = ANY($1::text[])")
+_LEFT_OVER = _Which(
+    "r.next_look <= groupsms_now() AND $1::bigint > 0",
+    """
+    r.id IN (
+        SELECT i.id
+        FROM (
+            SELECT * FROM receipt_inbox WHERE next_look <= groupsms_now()
+            ORDER BY next_look LIMIT 10 * $1::bigint
+        ) AS i
+        JOIN segment s USING (gateway_message_id, gateway, number)
+        WHERE s.submitted_at BETWEEN $6 AND $7
+        LIMIT $1
+    )
+    """,
+)
+
+
+async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
+    days = await db.fetchrow(
+        f"""
+        SELECT min(stored_at) - $2::interval AS since, max(stored_at) + $3::interval AS until
+        FROM receipt_inbox r WHERE {which.looked_at}
+        """,
+        argument,
+        LATEST,
+        ahead,
+    )
+    if days is None or days["since"] is None:
+        return set()
     async with db.transaction() as conn:
         matched = await conn.fetch(
-            _MATCH.replace("{which}", which), argument, LATEST, AHEAD, ahead, gateway_ids.COUNTED
+            _MATCH.replace("{which}", which.chosen or which.looked_at),
+            argument,
+            LATEST,
+            AHEAD,
+            ahead,
+            gateway_ids.COUNTED,
+            *days,
         )
         if not matched:
             return set()
@@ -171,16 +206,19 @@ async def _apply(which: str, argument: object, shard: int, *, ahead: timedelta =
             verdicts.append(_verdict(row, part, tariffs[row["task_id"]]))
         changed = await conn.fetch(
             _APPLY,
-            *([verdict[column] for verdict in verdicts] for column in range(9)),
+            *([verdict[column] for verdict in verdicts] for column in range(10)),
             shard % COUNTER_SHARDS,
+            min(row["submitted_at"] for row in final),
+            max(row["submitted_at"] for row in final),
         )
         return {row["task_id"] for row in changed}
 
 
-# Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock.
+# Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock. $6 and
+# $7 follow from what else is demanded: they tell PostgreSQL which days to look at.
 _MATCH = """
     SELECT r.id, r.gateway, r.gateway_message_id, r.state, r.received_at, r.status, r.error_code,
-           r.whole_message, s.task_id, s.position, s.index, s.number, s.charged,
+           r.whole_message, s.task_id, s.position, s.index, s.submitted_at, s.number, s.charged,
            f.form IS NULL AND coalesce(f.same, 0) < $5::int AND NOT r.same_id
                AND s.result = 1 AND m.result = 1 AND m.handover = 1 AS shows_form
     FROM receipt_inbox r
@@ -190,11 +228,13 @@ _MATCH = """
     WHERE {which}
       AND (r.segment IS NULL OR r.segment = s.index)
       AND s.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
+      AND s.submitted_at BETWEEN $6 AND $7
       AND NOT EXISTS (
           SELECT FROM segment AS likelier
           WHERE (likelier.gateway_message_id, likelier.gateway, likelier.number)
               = (s.gateway_message_id, s.gateway, s.number)
             AND likelier.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
+            AND likelier.submitted_at BETWEEN $6 AND $7
             AND (likelier.submitted_at <= r.stored_at + $3::interval,
                  likelier.submitted_at, likelier.task_id, likelier.position)
               > (s.submitted_at <= r.stored_at + $3::interval, s.submitted_at, s.task_id, s.position)
@@ -225,16 +265,25 @@ async def _parts_of_whole(
         return []
     parts = await conn.fetch(
         """
-        SELECT s.task_id, s.position, s.index, s.number, s.charged
-        FROM unnest($1::bigint[], $2::int[]) AS m (task_id, position) JOIN segment s USING (task_id, position)
+        SELECT s.task_id, s.position, s.index, s.submitted_at, s.number, s.charged
+        FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS m (task_id, position, submitted_at)
+        JOIN segment s USING (task_id, position, submitted_at)
+        WHERE s.submitted_at BETWEEN $4 AND $5
         ORDER BY s.task_id, s.position, s.index
         """,
-        *map(list, zip(*{(row["task_id"], row["position"]) for row in rows}, strict=True)),
+        *map(list, zip(*{_handed_over(row) for row in rows}, strict=True)),
+        min(row["submitted_at"] for row in rows),
+        max(row["submitted_at"] for row in rows),
     )
     segments: dict[tuple[int, int], list[asyncpg.Record]] = {}
     for part in parts:
         segments.setdefault((part["task_id"], part["position"]), []).append(part)
     return [(row, part) for row in rows for part in segments[row["task_id"], row["position"]]]
+
+
+def _handed_over(row: asyncpg.Record) -> tuple[int, int, datetime]:
+    """A message and the moment it was handed over, which all its segments have."""
+    return row["task_id"], row["position"], row["submitted_at"]
 
 
 def _verdict(receipt: asyncpg.Record, part: asyncpg.Record, tariff: Tariff) -> tuple[object, ...]:
@@ -246,6 +295,7 @@ def _verdict(receipt: asyncpg.Record, part: asyncpg.Record, tariff: Tariff) -> t
         part["task_id"],
         part["position"],
         part["index"],
+        part["submitted_at"],
         SEND_RESULTS.index(result),
         receipt["received_at"],
         code,
@@ -263,17 +313,19 @@ _RESULT = {ReceiptState.DELIVERED: SendResult.DELIVERED, ReceiptState.FAILED: Se
 _APPLY = """
 WITH receipt AS (
     SELECT DISTINCT ON (task_id, position, index) *
-    FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::smallint[], $5::timestamptz[], $6::text[],
-                $7::bool[], $8::int[], $9::numeric[])
-        WITH ORDINALITY AS r (task_id, position, index, result, received_at, error_code, charged, charge,
-                              unit_price, arrival)
+    FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[],
+                $6::timestamptz[], $7::text[], $8::bool[], $9::int[], $10::numeric[])
+        WITH ORDINALITY AS r (task_id, position, index, submitted_at, result, received_at, error_code,
+                              charged, charge, unit_price, arrival)
     ORDER BY task_id, position, index, arrival
 ), moved AS (
     UPDATE segment s SET result = r.result, received_at = r.received_at,
                          error_code = CASE WHEN r.result = 3 THEN r.error_code END, charged = r.charged
     FROM receipt r
     WHERE s.task_id = r.task_id AND s.position = r.position AND s.index = r.index AND s.result = 1
-    RETURNING s.task_id, s.position, s.index, s.result, s.received_at, s.error_code, r.charge, r.unit_price
+      AND s.submitted_at = r.submitted_at AND s.submitted_at BETWEEN $12 AND $13
+    RETURNING s.task_id, s.position, s.index, s.submitted_at, s.result, s.received_at, s.error_code,
+              r.charge, r.unit_price
 ), outcome AS (
     SELECT task_id, position, max(result) AS worst, bool_and(result = 2) AS delivered,
            max(received_at) AS received_at, min(error_code) AS error_code
@@ -282,7 +334,9 @@ WITH receipt AS (
         UNION ALL
         SELECT s.task_id, s.position, s.index, s.result, s.received_at, s.error_code
         FROM segment s
-        WHERE (s.task_id, s.position) IN (SELECT task_id, position FROM moved)
+        WHERE (s.task_id, s.position, s.submitted_at)
+              IN (SELECT task_id, position, submitted_at FROM moved)
+          AND s.submitted_at BETWEEN $12 AND $13
           AND NOT EXISTS (SELECT FROM moved v WHERE (v.task_id, v.position, v.index)
                                                   = (s.task_id, s.position, s.index))
     ) AS parts
@@ -312,16 +366,16 @@ WITH receipt AS (
         in_doubt = c.in_doubt - change.in_doubt,
         delivered = c.delivered + change.delivered,
         failed = c.failed + change.failed
-    FROM change WHERE c.task_id = change.task_id AND c.shard = $10
+    FROM change WHERE c.task_id = change.task_id AND c.shard = $11
 ), charged AS (
     INSERT INTO task_charge (task_id, shard, unit_price, segments)
-    SELECT task_id, $10, unit_price, sum(charge) FROM moved
+    SELECT task_id, $11, unit_price, sum(charge) FROM moved
     GROUP BY task_id, unit_price HAVING sum(charge) <> 0
     ON CONFLICT (task_id, shard, unit_price)
         DO UPDATE SET segments = task_charge.segments + excluded.segments
 ), blamed AS (
     INSERT INTO task_failure (task_id, shard, error_code, messages)
-    SELECT task_id, $10, error_code, count(*) FROM settled WHERE result = 3
+    SELECT task_id, $11, error_code, count(*) FROM settled WHERE result = 3
     GROUP BY task_id, error_code
     ON CONFLICT (task_id, shard, error_code)
         DO UPDATE SET messages = task_failure.messages + excluded.messages

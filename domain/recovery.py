@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
-from domain import binds, db, dispatch, idempotency
+from domain import binds, db, dispatch, idempotency, segment_days
 
 LEASES = (
     ("chunk", "state = 1", dispatch.LEASE),
@@ -51,9 +52,16 @@ async def recover_lapsed() -> list[int]:
     What was marked and not settled becomes UNKNOWN, in doubt; the rest waits again, or the chunk is done.
     """
     lapsed = await db.fetch(
-        "SELECT task_id, index FROM chunk WHERE state = 1 AND lease_until <= groupsms_now() ORDER BY 1, 2"
+        """
+        SELECT task_id, index, lease_until FROM chunk
+        WHERE state = 1 AND lease_until <= groupsms_now() ORDER BY 1, 2
+        """
     )
-    return [row["task_id"] for row in lapsed if await _recover(row["task_id"], row["index"])]
+    return [
+        row["task_id"]
+        for row in lapsed
+        if await segment_days.on_its_day(partial(_recover, row["task_id"], row["index"]), row["lease_until"])
+    ]
 
 
 async def _recover(task_id: int, index: int) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
@@ -66,6 +66,10 @@ async def _examine_batch() -> tuple[int, list[int]]:
         if not strays:
             return 0, []
         forms = [(stray.id, form) for stray in strays for form in stray.other_forms]
+        days = (
+            min(row["stored_at"] for row in rows) - receipts.LATEST,
+            max(row["stored_at"] for row in rows) + receipts.AHEAD,
+        )
         leads = [
             Lead(**row)
             for row in await conn.fetch(
@@ -77,10 +81,11 @@ async def _examine_batch() -> tuple[int, list[int]]:
                 receipts.AHEAD,
                 schedule.RECEIPTS_WITHIN,
                 CLOCK_ERROR,
+                *days,
             )
         ]
         findings = find(strays, leads)
-        await _record(conn, findings)
+        await _record(conn, findings, days)
         return len(strays), findings.understood
 
 
@@ -240,7 +245,7 @@ def _choice(claim: tuple[_Reported, list[tuple[int, set[int]]]]) -> tuple[bool, 
     return min(len(indexes) for _, indexes in claimants) > 1, claimants[0][0]
 
 
-async def _record(conn: Connection, findings: Findings) -> None:
+async def _record(conn: Connection, findings: Findings, days: tuple[datetime, datetime]) -> None:
     if findings.renamed:
         await conn.execute(
             """
@@ -257,10 +262,11 @@ async def _record(conn: Connection, findings: Findings) -> None:
             FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::text[])
                 AS assigned (task_id, position, index, id)
             WHERE s.task_id = assigned.task_id AND s.position = assigned.position AND s.index = assigned.index
-              AND s.gateway_message_id IS NULL AND s.result = 1
+              AND s.gateway_message_id IS NULL AND s.result = 1 AND s.submitted_at BETWEEN $5 AND $6
             """,
             *map(list, zip(*findings.assigned, strict=True)),
             list(findings.assigned.values()),
+            *days,
         )
     shown: dict[tuple[str, IdForm], list[str]] = {}
     for gateway, form, known_as in findings.shown:
@@ -278,13 +284,15 @@ WITH due AS (
     UPDATE receipt_inbox r
     SET next_look = least(groupsms_now() + 2 * (groupsms_now() - stored_at), stored_at + $3::interval)
     FROM due WHERE r.id = due.id
-    RETURNING r.id, r.gateway, r.gateway_message_id, r.sender, r.reference, r.segment, r.same_id
+    RETURNING r.id, r.gateway, r.gateway_message_id, r.sender, r.reference, r.segment, r.same_id,
+              r.stored_at
 )
 SELECT taken.*, f.form FROM taken LEFT JOIN gateway_id_form f USING (gateway) ORDER BY taken.id
 """
 
 # One statement, so one moment: a message is seen under way, or settled with its id, or in doubt. OFFSET 0
-# keeps it to index probes, where the planner, which knows nothing of the strays, would read whole tables.
+# keeps it to index probes, where the planner, which knows nothing of the strays, would read whole tables. $8
+# and $9 follow from what else is demanded: they tell PostgreSQL which days to look at.
 _LEADS = """
 WITH stray AS MATERIALIZED (
     SELECT * FROM receipt_inbox WHERE id = ANY($1::bigint[])
@@ -293,18 +301,23 @@ WITH stray AS MATERIALIZED (
     FROM stray r JOIN segment s USING (gateway_message_id, gateway, number)
     WHERE (r.segment IS NULL OR r.segment = s.index)
       AND s.submitted_at BETWEEN r.stored_at - $4::interval AND r.stored_at + $5::interval
+      AND s.submitted_at BETWEEN $8 AND $9
 ), form AS (
     SELECT r.id AS stray_id, s.*
     FROM unnest($2::bigint[], $3::text[]) AS other (stray_id, id)
     JOIN stray r ON r.id = other.stray_id
-    CROSS JOIN LATERAL (SELECT * FROM segment WHERE gateway_message_id = other.id OFFSET 0) AS s
+    CROSS JOIN LATERAL (
+        SELECT * FROM segment
+        WHERE gateway_message_id = other.id AND submitted_at BETWEEN $8 AND $9 OFFSET 0
+    ) AS s
     WHERE s.gateway = r.gateway AND s.number = r.number
       AND s.submitted_at BETWEEN r.stored_at - $4::interval AND r.stored_at + $5::interval
 ), doubt AS (
     SELECT r.id AS stray_id, s.*
     FROM stray r
     CROSS JOIN LATERAL (
-        SELECT * FROM segment WHERE number = r.number AND gateway_message_id IS NULL OFFSET 0
+        SELECT * FROM segment
+        WHERE number = r.number AND gateway_message_id IS NULL AND submitted_at BETWEEN $8 AND $9 OFFSET 0
     ) AS s
     WHERE s.gateway = r.gateway AND s.result = 1
       AND s.submitted_at BETWEEN r.stored_at - $6::interval AND r.stored_at + $5::interval
@@ -314,6 +327,7 @@ WITH stray AS MATERIALIZED (
       AND NOT EXISTS (
           SELECT FROM segment refused
           WHERE refused.task_id = s.task_id AND refused.position = s.position
+            AND refused.submitted_at = s.submitted_at AND refused.submitted_at BETWEEN $8 AND $9
             AND refused.result = 3 AND refused.gateway_message_id IS NULL
       )
 ), lead AS MATERIALIZED (
