@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, callback_urls, db, sending_limits, sending_usage, startup
+from domain import access, audit, callback_urls, db, sending_limits, sending_usage, startup
+from domain.audit import Actor
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable, UserError
@@ -276,6 +277,7 @@ def _become(module: str, *arguments: str) -> None:
 
 
 def _finish(command: Callable[[Settings], Coroutine[object, object, int]]) -> None:
+    audit.acting(Actor.at_the_command_line())
     sys.exit(startup.run(command, UserError))
 
 

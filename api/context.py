@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -16,10 +17,12 @@ from api import auth
 from api.answers import Ledger, ledger_of
 from api.audience import Audience, Audiences, Encode, Subscribed, Told
 from api.inquiries import Inquiries
+from api.sessions import Session, Sessions
 from api.signed_links import LinkSigner
 from api.transport import Share, Stream
-from domain import db
-from domain.access import Viewer
+from domain import audit, db
+from domain.access import Standing, Viewer
+from domain.audit import Actor
 from domain.bus import Bus
 from domain.settings import Settings
 from domain.states import Role
@@ -36,6 +39,7 @@ class Services:
     settings: Settings
     signer: LinkSigner
     intake: Intake
+    sessions: Sessions
     inquiries: Inquiries = field(default_factory=Inquiries)
     opened_bus: Bus | None = None
 
@@ -57,6 +61,8 @@ class Context:
 
     services: Services
     viewer: Viewer | None = None
+    standing: Standing | None = None
+    """As of when they were identified."""
     token_given: bool = False
     connection_params: dict[str, object] = field(default_factory=dict)
     ledger: Ledger | None = None
@@ -68,8 +74,13 @@ class Context:
         """Find out who is asking."""
         self.token_given = authorization is not None
         inquiry = auth.inquiry_of(authorization)
-        standing = await self.services.inquiries.standing(inquiry) if inquiry else None
-        self.viewer = standing.viewer if standing else None
+        self.standing = await self.services.inquiries.standing(inquiry) if inquiry else None
+        self.viewer = self.standing.viewer if self.standing else None
+
+    def open_session(self) -> AbstractContextManager[Session]:
+        """What ends the long connection of whoever has just been identified."""
+        assert self.standing is not None, "nobody has been identified"
+        return self.services.sessions.open(self.standing)
 
     def show(self, view: TaskView) -> None:
         """Note that the answer shows a task."""
@@ -77,8 +88,10 @@ class Context:
             self.ledger.show(view)
 
     def require(self, role: Role = Role.VIEWER) -> Viewer:
-        """Who is asking, if they have the rights of `role`. Raises `TopLevelError`."""
-        return auth.require(self.viewer, role, token_given=self.token_given)
+        """Who is asking, if they have the rights of `role`; from now on they act. Raises `TopLevelError`."""
+        viewer = auth.require(self.viewer, role, token_given=self.token_given)
+        audit.acting(Actor.of(viewer))
+        return viewer
 
 
 Info = strawberry.Info[Context, None]
@@ -91,8 +104,9 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
         authorization = connection.headers.get(auth.HEADER)
         ledger = ledger_of(connection)
         if ledger is not None:
-            viewer = ledger.standing.viewer if ledger.standing else None
-            return Context(services, viewer, token_given=authorization is not None, ledger=ledger)
+            standing = ledger.standing
+            viewer = standing.viewer if standing else None
+            return Context(services, viewer, standing, authorization is not None, ledger=ledger)
         context = Context(services)
         await context.identify(authorization)
         return context

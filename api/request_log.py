@@ -15,6 +15,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.client_address import client_address
+from domain import audit
+from domain.audit import Origin
+from domain.masking import masked
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -22,19 +25,11 @@ log = structlog.get_logger()
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-# Longer than a clock reading or a port, as short as a number may be; not inside an identifier or a fraction.
-_NUMBER = re.compile(r"(?<![\w.])(\+?\d{3})\d{2,10}(\d{2})(?!\w)")
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
 
 
 def current_request_id() -> str:
     """The id of the request, or of the socket, being served."""
     return _request_id.get()
-
-
-def masked(text: str) -> str:
-    """The text with the middle of phone numbers, and bearer tokens, starred out."""
-    return _BEARER.sub(r"\1***", _NUMBER.sub(r"\1****\2", text))
 
 
 def traceback_of(error: Exception) -> str:
@@ -57,15 +52,18 @@ class RequestLog:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID_HEADER, "")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        client = client_address(HTTPConnection(scope))
         reset = _request_id.set(request_id)
         try:
-            await self._serve(scope, receive, send, request_id)
+            with audit.coming_from(Origin(client, headers.get("user-agent", ""), request_id)):
+                await self._serve(scope, receive, send, request_id, client)
         finally:
             _request_id.reset(reset)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str, client: str) -> None:
         began = time.perf_counter()
         status = 0
 
@@ -103,6 +101,6 @@ class RequestLog:
                 method=scope.get("method", "WEBSOCKET"),
                 path=masked(scope["path"]),
                 status=status,
-                client=client_address(HTTPConnection(scope)),
+                client=client,
                 milliseconds=round((time.perf_counter() - began) * 1000, 1),
             )

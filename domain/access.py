@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import asyncpg
 
-from domain import db
+from domain import audit, db
+from domain.audit import AuditAction, AuditObject
 from domain.errors import InvalidInput
 from domain.states import Role
 
@@ -74,24 +75,45 @@ async def create_token(
     check_account(account_name, time_zone, currency)
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     async with db.transaction() as conn:
-        account_id = await conn.fetchval(
+        account = await conn.fetchrow(
             """
             INSERT INTO account (name, time_zone, currency)
             VALUES ($1, coalesce($2, 'Asia/Shanghai'), coalesce($3, 'CNY'))
             ON CONFLICT (name) DO UPDATE
             SET time_zone = coalesce($2, account.time_zone), currency = coalesce($3, account.currency)
-            RETURNING id
+            RETURNING id, xmax = 0 AS is_new
             """,
             account_name,
             time_zone,
             currency,
         )
-        await conn.execute(
-            "INSERT INTO access_token (account_id, token_hash, role, expires_at) VALUES ($1, $2, $3, $4)",
-            account_id,
+        assert account is not None, "it is there or made"
+        token_id = await conn.fetchval(
+            """
+            INSERT INTO access_token (account_id, token_hash, role, expires_at) VALUES ($1, $2, $3, $4)
+            RETURNING id
+            """,
+            account["id"],
             hash_of(token),
             role.value,
             expires_at,
+        )
+        if account["is_new"] or time_zone or currency:
+            await audit.record(
+                conn,
+                account["id"],
+                AuditAction.ACCOUNT_CREATED if account["is_new"] else AuditAction.ACCOUNT_CHANGED,
+                (AuditObject.ACCOUNT, account["id"]),
+                timeZone=time_zone,
+                currency=currency,
+            )
+        await audit.record(
+            conn,
+            account["id"],
+            AuditAction.TOKEN_CREATED,
+            (AuditObject.TOKEN, token_id),
+            role=role.value,
+            expiresAt=expires_at,
         )
     return token
 

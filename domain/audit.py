@@ -18,10 +18,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from domain.access import Viewer
 from domain.db import Connection
 from domain.states import Role
+
+if TYPE_CHECKING:
+    from domain.access import Viewer
 
 USER_AGENT_LENGTH = 200
 """Characters of a user agent that are kept."""
@@ -87,13 +90,14 @@ class Actor:
     id: int | None = None
     """The token's, for one of ours."""
     name: str | None = None
-    """The token's name, the identity provider's subject, or the login at the command line."""
+    """The identity provider's subject, or the login at the command line; a token's name is looked up."""
     role: Role | None = None
 
     @staticmethod
     def of(viewer: Viewer) -> Actor:
-        """Whoever holds a token."""
-        return Actor(ActorKind.TOKEN, viewer.token_id, None, viewer.role)
+        """Whoever holds a token, ours or an identity provider's."""
+        kind = ActorKind.USER if viewer.token_id is None else ActorKind.TOKEN
+        return Actor(kind, viewer.token_id, viewer.subject, viewer.role)
 
     @staticmethod
     def at_the_command_line() -> Actor:

@@ -11,7 +11,8 @@ from enum import StrEnum
 
 import asyncpg
 
-from domain import db
+from domain import audit, db
+from domain.audit import AuditAction, AuditObject
 from domain.errors import InvalidInput, NotFound
 from domain.sending_periods import Period
 
@@ -90,18 +91,26 @@ async def set_limits(account_id: int, changes: Mapping[str, int | None]) -> Send
         for column in named
     }
     settled = "".join(f", {column} = excluded.{column}" for column in named)
-    row = await db.fetchrow(
-        f"""
-        INSERT INTO sending_limit AS l (account_id{"".join(f", {column}" for column in named)})
-        SELECT id{"".join(f", ${place}" for place in range(2, 2 + len(named)))} FROM account WHERE id = $1
-        ON CONFLICT (account_id) DO UPDATE SET account_id = l.account_id{settled}
-        RETURNING {", ".join(f"l.{column}" for column in COLUMNS)}
-        """,
-        account_id,
-        *values.values(),
-    )
-    if row is None:
-        raise NotFound("There is no such account.", "accountId")
+    async with db.transaction() as conn:
+        row = await conn.fetchrow(
+            f"""
+            INSERT INTO sending_limit AS l (account_id{"".join(f", {column}" for column in named)})
+            SELECT id{"".join(f", ${place}" for place in range(2, 2 + len(named)))} FROM account WHERE id = $1
+            ON CONFLICT (account_id) DO UPDATE SET account_id = l.account_id{settled}
+            RETURNING {", ".join(f"l.{column}" for column in COLUMNS)}
+            """,
+            account_id,
+            *values.values(),
+        )
+        if row is None:
+            raise NotFound("There is no such account.", "accountId")
+        await audit.record(
+            conn,
+            account_id,
+            AuditAction.SENDING_LIMITS_SET,
+            (AuditObject.ACCOUNT, account_id),
+            **{column: "none" if value is None else value for column, value in values.items()},
+        )
     return SendingLimits.of_row(row)
 
 

@@ -1,20 +1,23 @@
 """What every process of the service does first: settings, logging, engines, and a database that fits."""
 
 import asyncio
+import io
 import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import ExcInfo
 
 from domain import db
 from domain.engines import EngineError, acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
+from domain.masking import mask_event, masked
 from domain.settings import Settings, SettingsError, load_settings, redacted
 
 WRONG_SETTING = 2
@@ -162,6 +165,12 @@ def _give_up(error: Exception, code: int) -> int:
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
+def _masked_traceback(to: TextIO, error: ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    to.write(masked(text.getvalue()))
+
+
 def configure_logging(level: str) -> None:
     """Log to stderr from `level` on: readable on a terminal, else a JSON object a line.
 
@@ -175,9 +184,12 @@ def configure_logging(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [
+            mask_event,
+            structlog.dev.ConsoleRenderer(exception_formatter=_masked_traceback),
+        ]
         if terminal
-        else [_TRACEBACKS, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [_TRACEBACKS, mask_event, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

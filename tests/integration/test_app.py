@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from api.app import create_app
-from api.request_log import masked
 from api.transport import UploadPolicy
+from domain.masking import masked
 from tests.integration.tiny_process import ROOT, TinyService, tiny_service
 from tests.integration.tiny_schema import LEAKED_NUMBER, context, tiny_schema
 
