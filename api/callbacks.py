@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from domain import db, huawei_reports, receipts, replies, tasks
+from domain import db, huawei_reports, metrics, receipts, replies, tasks
 from domain.callback_urls import callback_path, is_genuine
 from domain.cancellation import end
 from domain.huawei_reports import NotAReportError
@@ -122,7 +122,8 @@ class Callbacks:
         """Store what these requests brought; what cannot be stored must not take others with it."""
         inbound = [each for waiting in together for each in waiting.inbound]
         try:
-            await self._commit(gateway, inbound)
+            with metrics.RECEIPT_STORE_SECONDS.labels(gateway).time():
+                await self._commit(gateway, inbound)
         except Exception as error:  # noqa: BLE001 - it is raised again in the requests
             if len(together) > 1 and not isinstance(error, db.UNAVAILABLE):
                 for waiting in together:
@@ -132,6 +133,7 @@ class Callbacks:
                 if not waiting.stored.done():
                     waiting.stored.set_exception(error)
             return
+        metrics.came_in(gateway, inbound)
         for waiting in together:
             if not waiting.stored.done():
                 waiting.stored.set_result(None)

@@ -8,6 +8,7 @@ an id, a number, or anything else that a client chooses. `.deploy/operations.md`
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Count
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from domain import db
+from domain.ports import Inbound, Receipt, ReceiptState
 
 REGISTRY = CollectorRegistry()
 """Everything this process exposes."""
@@ -22,6 +24,8 @@ LAG_EVERY = 0.5
 """Seconds between two looks at how late the event loop is."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the histograms, in seconds: from a reused answer to the patience of a client."""
+
+_RECEIPT_STATES = {state: state.value.replace(" ", "_") for state in ReceiptState}
 
 EVENT_LOOP_LAG = Histogram(
     "groupsms_event_loop_lag_seconds",
@@ -52,6 +56,47 @@ SENDING_LIMIT_ALARMS = Counter(
 )
 for _outcome in ("near", "refused"):
     SENDING_LIMIT_ALARMS.labels(_outcome)
+
+
+RECEIPTS = Counter(
+    "groupsms_receipts_total",
+    "Delivery receipts stored, by what they say.",
+    ["gateway", "state"],
+    registry=REGISTRY,
+)
+REPLIES = Counter("groupsms_replies_total", "Replies stored.", ["gateway"], registry=REGISTRY)
+RECEIPT_STORE_SECONDS = Histogram(
+    "groupsms_receipt_store_seconds",
+    "How long the carrier waited for a batch of receipts to be stored and acknowledged.",
+    ["gateway"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+RECEIPT_APPLY_SECONDS = Histogram(
+    "groupsms_receipt_apply_seconds",
+    "How long it took to apply a batch of stored receipts to their messages.",
+    ["gateway"],
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+
+
+def came_in(gateway: str, batch: Iterable[Inbound]) -> None:
+    """Count receipts and replies that were stored."""
+    states = Count(inbound.state if isinstance(inbound, Receipt) else None for inbound in batch)
+    REPLIES.labels(gateway).inc(states.pop(None, 0))
+    for state, count in states.items():
+        assert state is not None
+        RECEIPTS.labels(gateway, _RECEIPT_STATES[state]).inc(count)
+
+
+def expect_from(gateways: Iterable[str]) -> None:
+    """Show what has not come from these gateways yet as 0, so that the first time is seen as a rise."""
+    for name in gateways:
+        for state in _RECEIPT_STATES.values():
+            RECEIPTS.labels(name, state)
+        for metric in (REPLIES, RECEIPT_STORE_SECONDS, RECEIPT_APPLY_SECONDS):
+            metric.labels(name)
 
 
 class _DatabasePool(Collector):

@@ -132,10 +132,26 @@ InboundSink = Callable[[Sequence[Inbound]], Awaitable[None]]
 """Stores what came in; when it returns that is committed, and only then may it be acknowledged."""
 
 
+class Link(Enum):
+    """How a gateway stands with the other side."""
+
+    UP = "up"
+    """What is given to it now goes out, as far as is known."""
+    STANDING_BY = "standing by"
+    """Other workers hold all connections that there may be; it gets one when they go."""
+    DOWN = "down"
+    """It tries to connect, or is told to come back later."""
+
+
 class Gateway(Protocol):
     """A way out to the phones. One object a process and gateway name."""
 
     name: str
+
+    @property
+    def link(self) -> Link:
+        """How it stands with the other side, as of now."""
+        ...
 
     @property
     def window(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from domain import db, feed, idempotency, kept_lists, receipts, recovery, sending_usage, strays, tasks
+from domain import db, feed, idempotency, kept_lists, metrics, receipts, recovery, sending_usage, strays, tasks
 from domain.ports import Doorbell
 
 log = structlog.get_logger()
@@ -35,7 +35,9 @@ async def recover(doorbell: Doorbell, shard: int) -> None:
     """Take back what dead workers held, apply receipts they left, and move tasks on that are ready."""
     await recovery.shorten_leases()
     await recovery.look_at_receipts_of_later()
-    changed = {*await recovery.recover_lapsed(), *await receipts.apply_left_over(shard)}
+    recovered = await recovery.recover_lapsed()
+    metrics.LEASES_RECOVERED.inc(len(recovered))
+    changed = {*recovered, *await receipts.apply_left_over(shard)}
     changed |= await strays.examine(shard)
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):
         await tasks.advance_task(task_id, doorbell)

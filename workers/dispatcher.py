@@ -19,6 +19,7 @@ from domain import db, dispatch, receipts
 from domain.dispatch import LEASE, Settlement
 from domain.ports import Clock, Gateway, Handover, Outcome, Submission
 from domain.references import references_of
+from workers import metrics
 from workers.announcer import Announcer
 from workers.chunk import HeldChunk
 from workers.turns import Turns
@@ -69,6 +70,16 @@ class Dispatcher:
         self._turns = Turns()
         self._last_task = 0
         self._send_again_at = self._warn_again_at = float("-inf")
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages are under way, or not yet settled."""
+        return self._unsettled
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it holds."""
+        return len(self._held)
 
     def look(self) -> None:
         """There may be work."""
@@ -269,8 +280,10 @@ class Dispatcher:
             by_chunk: dict[HeldChunk, list[tuple[int, Handover]]] = {}
             for chunk, position, handover in answers:
                 by_chunk.setdefault(chunk, []).append((position, handover))
+            metrics.came_back(self._gateway.name, [handover for _, _, handover in answers])
             for chunk, handovers in by_chunk.items():
-                await self._settle(chunk, handovers)
+                with metrics.SETTLE_SECONDS.labels(self._gateway.name).time():
+                    await self._settle(chunk, handovers)
             self._unsettled -= len(answers)
             self._progress.set()
 
@@ -351,6 +364,7 @@ class Dispatcher:
 
     def _lose(self, chunk: HeldChunk) -> None:
         if not chunk.lost:
+            metrics.LEASES_LOST.labels(self._gateway.name).inc()
             log.warning("lease_lost", task_id=chunk.claim.task_id, chunk=chunk.claim.index)
         chunk.lost = True
         self._progress.set()

@@ -13,13 +13,17 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from domain import db, gateway_needs, sweep
+from domain import db, gateway_needs, monitoring_port, sweep
 from domain.bus import Bus, open_bus
 from domain.callback_urls import callback_url
 from domain.cancellation import end
-from domain.ports import Clock, Gateway
+from domain.metrics import expect_from
+from domain.monitoring_port import monitored
+from domain.ports import Clock, Gateway, Link
+from domain.readiness import Checks, Finding, State
 from domain.settings import PREFIX, Settings, SettingsError
 from domain.startup import CUT_SHORT, StopSignal, service, stoppable
+from workers import metrics
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
 from workers.gateways import open_gateway
@@ -44,6 +48,10 @@ CLOSE_WITHIN = 1.0
 """Seconds a gateway gets for its last receipts; it is unbound after that."""
 
 
+_LINKS = {Link.UP: State.OK, Link.STANDING_BY: State.STANDING_BY, Link.DOWN: State.AWAY}
+"""What readiness calls the links; the worst comes last."""
+
+
 class WorkerProcess:
     """Everything that runs in a worker, from `run` until `stop`."""
 
@@ -58,6 +66,8 @@ class WorkerProcess:
         self._stopping = asyncio.Event()
         self._gateways = [_gateway(name, settings, self._identity) for name in settings.gateways]
         self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
+        for gateway, dispatcher in zip(self._gateways, self._dispatchers, strict=True):
+            metrics.watch(gateway, dispatcher)
         self._sinks = {
             gateway.name: StoredReceipts(
                 gateway.name,
@@ -81,22 +91,19 @@ class WorkerProcess:
 
     async def run(self) -> None:
         """Work until `stop`."""
-        loops = [
-            asyncio.create_task(self._kept_running(name, work))
-            for name, work in (
-                ("announcer", self._announcer.run),
-                ("jobs", lambda: run_jobs(self._redis_url, self._bus)),
-                ("start", lambda: self._every(START_EVERY, lambda: sweep.start_due(self._bus))),
-                (
-                    "recover",
-                    lambda: self._every(RECOVER_EVERY, lambda: sweep.recover(self._bus, self._shard)),
-                ),
-                ("tidy", lambda: self._every(TIDY_EVERY, sweep.tidy)),
-                ("bell", self._answer_bell),
-                ("needs", lambda: self._every(NOTE_EVERY, self._note_needs)),
-                *((f"receipts {name}", sink.run) for name, sink in self._sinks.items()),
-            )
-        ]
+        works: dict[str, Callable[[], Awaitable[None]]] = {
+            "announcer": self._announcer.run,
+            "jobs": lambda: run_jobs(self._redis_url, self._bus),
+            "start": lambda: self._every(START_EVERY, lambda: sweep.start_due(self._bus)),
+            "recover": lambda: self._every(RECOVER_EVERY, lambda: sweep.recover(self._bus, self._shard)),
+            "tidy": lambda: self._every(TIDY_EVERY, sweep.tidy),
+            "bell": self._answer_bell,
+            "needs": lambda: self._every(NOTE_EVERY, self._note_needs),
+            **{f"receipts {name}": sink.run for name, sink in self._sinks.items()},
+        }
+        metrics.begin(self._settings.gateways, works)
+        expect_from(self._settings.gateways)
+        loops = [asyncio.create_task(self._kept_running(name, work)) for name, work in works.items()]
         try:
             await self._dispatch_until_stopped()
             for sink in self._sinks.values():
@@ -128,6 +135,14 @@ class WorkerProcess:
             finally:
                 await asyncio.gather(*(gateway.close(CLOSE_WITHIN) for gateway in self._gateways))
 
+    async def link(self) -> Finding:
+        """How the gateways stand: without one of them, some tasks are not sent from here."""
+        links = {gateway.name: gateway.link for gateway in self._gateways}
+        worst = max(links.values(), key=list(_LINKS).index)
+        return Finding(
+            _LINKS[worst], details={"gateways": {name: link.value for name, link in links.items()}}
+        )
+
     async def _kept_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         said = ""
         while not self._stopping.is_set():
@@ -135,10 +150,12 @@ class WorkerProcess:
                 await work()
             except (*db.UNAVAILABLE, RedisError) as error:
                 reason = str(error) or type(error).__name__
+                metrics.LOOP_FAILURES.labels(name).inc()
                 if reason != said:
                     log.warning("loop_interrupted", loop=name, error=reason)
                 said = reason
             except Exception:
+                metrics.LOOP_FAILURES.labels(name).inc()
                 log.exception("loop_failed", loop=name)
             await self._clock.sleep(RESTART_AFTER)
 
@@ -170,14 +187,17 @@ async def work(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; returns the process's exit code: 0 if nothing was left behind."""
 
     async def main(stop: StopSignal) -> int:
-        async with (
-            service(settings) as urls,
-            db.connected(urls.database_url),
-            open_bus(urls.redis_url) as bus,
-        ):
-            process = WorkerProcess(settings, bus, urls.redis_url)
-            stop.ready()
-            return await _work_until_asked(process, settings, stop)
+        # Before the engines: a port in use is found out at once.
+        with monitoring_port.listen(settings) as bound:
+            async with (
+                service(settings) as urls,
+                db.connected(urls.database_url),
+                open_bus(urls.redis_url) as bus,
+            ):
+                process = WorkerProcess(settings, bus, urls.redis_url)
+                async with monitored(bound, Checks(lambda: bus, {"gateways": process.link})):
+                    stop.ready()
+                    return await _work_until_asked(process, settings, stop)
 
     return await stoppable(main)
 

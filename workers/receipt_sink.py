@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from domain import db, receipts, replies
+from domain import db, metrics, receipts, replies
 from domain.ports import Inbound, Receipt, Reply
 from workers.announcer import Announcer
 
@@ -30,6 +30,11 @@ class StoredReceipts:
 
     async def take(self, batch: Sequence[Inbound]) -> None:
         """Commit receipts and replies; a `domain.ports.InboundSink`. Raises what the database raises."""
+        with metrics.RECEIPT_STORE_SECONDS.labels(self._gateway).time():
+            await self._store(batch)
+        metrics.came_in(self._gateway, batch)
+
+    async def _store(self, batch: Sequence[Inbound]) -> None:
         # Receipts first: if the replies fail, all come again, and a receipt that comes twice does no harm.
         if reported := [inbound for inbound in batch if isinstance(inbound, Receipt)]:
             stored = await receipts.store(self._gateway, reported)
@@ -63,6 +68,8 @@ class StoredReceipts:
         if not stored:
             return
         try:
-            self._announcer.changed(*await receipts.apply_stored(stored, self._shard))
+            with metrics.RECEIPT_APPLY_SECONDS.labels(self._gateway).time():
+                changed = await receipts.apply_stored(stored, self._shard)
+            self._announcer.changed(*changed)
         except db.UNAVAILABLE as error:
             log.warning("receipts_left_for_sweep", count=len(stored), error=str(error))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from domain.bus import open_bus
 from domain.engines import Engines
-from domain.ports import Handover, InboundSink, Outcome, SegmentHandover, Submission
+from domain.ports import Handover, InboundSink, Link, Outcome, SegmentHandover, Submission
 from domain.settings import Settings
 from domain.states import TaskStatus
 from tests.integration.world import GATEWAY, World
@@ -36,6 +36,7 @@ class RecordingGateway:
     """A `domain.ports.Gateway` to a message centre of this test, which writes down what reaches it."""
 
     name = GATEWAY
+    link = Link.UP
 
     def __init__(self, answer: Answer = accepted, *, window: int = 100, rate: float = float("inf")) -> None:
         self.window = window

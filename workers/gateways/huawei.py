@@ -23,7 +23,7 @@ import structlog
 
 from domain.cancellation import end
 from domain.failures import NO_EXTERNAL_ID
-from domain.ports import Clock, Handover, InboundSink, Outcome, Submission
+from domain.ports import Clock, Handover, InboundSink, Link, Outcome, Submission
 from workers.gateways import huawei_api as api
 from workers.gateways.huawei_api import Difficulty, Kind, Reading, Trouble
 from workers.gateways.huawei_trouble import Recovery
@@ -138,6 +138,11 @@ class HuaweiGateway:
         self._told: set[str] = set()
 
     # --- the port ---------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """Whether the platform took what it was given last."""
+        return Link.DOWN if self._recovery.in_trouble else Link.UP
 
     @property
     def rate(self) -> float:

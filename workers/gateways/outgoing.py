@@ -14,6 +14,7 @@ from typing import Final
 
 from domain.ports import Clock, SegmentHandover
 from domain.receipts import LONGEST_TEXT
+from workers import metrics
 from workers.gateways.flight import Flight, Stage
 from workers.pace import SubmitPace
 from workers.smpp import pdu
@@ -265,6 +266,7 @@ class Outgoing:
     def _throttled(self, lane: Lane, flight: Flight, index: int, status: int, written_at: float) -> None:
         """Put the one segment back at the front of the line; its body, so its reference, stays the same."""
         now = self._clock.monotonic()
+        metrics.THROTTLED.labels(self._binds.name, Status(status).name).inc()
         self.throttle.throttled(written_at, now)
         flight.postpone(index, f"0x{status:08X}")
         if (self.closing and flight.untouched) or flight.is_over(now) or Stage.REFUSED in flight.stages:

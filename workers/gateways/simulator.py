@@ -12,7 +12,17 @@ from typing import Final, TypeVar
 
 import structlog
 
-from domain.ports import Handover, Inbound, InboundSink, Outcome, Receipt, Reply, SegmentHandover, Submission
+from domain.ports import (
+    Handover,
+    Inbound,
+    InboundSink,
+    Link,
+    Outcome,
+    Receipt,
+    Reply,
+    SegmentHandover,
+    Submission,
+)
 from workers.gateways import urls
 from workers.smpp.receipt_text import state_of
 from workers.smsc.delay_line import DelayLine
@@ -46,6 +56,7 @@ class SimulatorGateway:
     ) -> None:
         """`delay` until a message is accepted and `receipt_delay` from then to its receipt, in seconds."""
         self.name = name
+        self.link = Link.UP
         self.window = window
         self.rate = float("inf")
         self._delay = delay

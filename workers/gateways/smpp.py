@@ -16,7 +16,7 @@ import structlog
 from domain import contracted_rate
 from domain.binds import LeasedBinds
 from domain.cancellation import end
-from domain.ports import Clock, Handover, InboundSink, Outcome, SegmentHandover, Submission
+from domain.ports import Clock, Handover, InboundSink, Link, Outcome, SegmentHandover, Submission
 from workers.gateways import receipt_parameters, submit_parameters, tls, urls
 from workers.gateways.flight import UNKNOWN_SEGMENT, Flight
 from workers.gateways.outgoing import Outgoing
@@ -156,6 +156,13 @@ class SmppGateway:
         )
 
     # --- the port ---------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """Whether a bind is up, or due to this worker at all."""
+        if self._binds.up:
+            return Link.UP
+        return Link.DOWN if self._binds.held else Link.STANDING_BY
 
     @property
     def window(self) -> int:

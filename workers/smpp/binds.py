@@ -135,6 +135,7 @@ class BindPool:
         clock: Clock,
         events: BindEvents,
     ) -> None:
+        self.name = name
         self.held: dict[int, HeldBind] = {}
         self.endpoint = endpoint
         self._options = options

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from domain.ports import Clock
+from workers import metrics
 from workers.smpp.pdu import Bind, Command, Frame, Status
 from workers.smpp.session import BindRefused, Lease, Session, SessionError, SessionOptions, open_session
 
@@ -69,6 +70,7 @@ class Attempts:
         self._not_before = float("-inf")
         self._failures = 0
         self._said: str | None = None
+        self._name = name
         self.log = log.bind(gateway=name, host=endpoint.host, port=endpoint.port)
 
     @property
@@ -87,11 +89,13 @@ class Attempts:
     def bound(self) -> None:
         """A bind is up: whatever was wrong is not any more."""
         self.up += 1
+        metrics.BINDS.labels(self._name).inc()
         self._said = None
 
     def lost(self, held: float) -> None:
         """A bind was lost that had been up for so many seconds."""
-        self.up -= 1
+        self._down()
+        metrics.BIND_LOST.labels(self._name).inc()
         if held >= STEADY:
             self._failures = 0
         if not self.retry_after:  # losses come together; they are one
@@ -99,15 +103,25 @@ class Attempts:
 
     def ended(self) -> None:
         """A bind was ended by us."""
+        self._down()
+
+    def _down(self) -> None:
         self.up -= 1
+        metrics.BINDS.labels(self._name).dec()
+
+    def count(self, event: str) -> None:
+        """Count an attempt that came to nothing."""
+        metrics.BIND_FAILED.labels(self._name, event).inc()
 
     def failed(self, event: str, reason: str) -> None:
         """An attempt failed for a reason that may pass."""
+        self.count(event)
         self.say_once(event, reason)
         self._back_off()
 
     def refused(self, event: str, reason: str) -> None:
         """An attempt failed for a reason that does not pass by itself."""
+        self.count(event)
         self.say_once(event, reason, retry_seconds=CREDENTIALS_DELAY)
         self._not_before = self._clock.monotonic() + CREDENTIALS_DELAY * (
             1 + secrets.randbelow(1000) / 10_000
@@ -219,6 +233,7 @@ class BindKeeper:
     def _refused(self, error: BindRefused) -> None:
         attempts = self._attempts
         if attempts.up:
+            attempts.count("smpp_bind_beyond_limit")
             if not self._rest:
                 self._log.error("smpp_bind_beyond_limit", reason=f"{error}; {FEWER}", bound=attempts.up)
             self._rest = LIMIT_DELAY * (1 + secrets.randbelow(1000) / 1000)
