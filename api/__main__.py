@@ -35,7 +35,13 @@ async def _serve(settings: Settings, stop: startup.StopSignal) -> int:
                 click.echo(f"{name}: {settings.public_url}{GRAPHQL_PATH}")
 
             stop.ready()
-            ended = await serve(app, bound, shutdown_seconds=settings.shutdown_seconds, announce=announce)
+            ended = await serve(
+                app,
+                bound,
+                shutdown_seconds=settings.shutdown_seconds,
+                announce=announce,
+                retire=app.state.sessions.shut_down,
+            )
     return 0 if ended else startup.CUT_SHORT
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from api.request_log import REQUEST_ID_HEADER, RequestLog
 from api.reuse import Natures
 from api.schema import schema
 from api.schema.tariff import TARIFF
+from api.security_headers import SecurityHeaders
+from api.sessions import Sessions
 from api.signed_links import LinkSigner
 from api.transport import (
     PREFLIGHT_HEADER,
@@ -145,7 +148,8 @@ def limits_of(settings: Settings) -> Limits:
 def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
     """The application as it runs in production, with the real schema, contexts and downloads."""
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
-    services = Services(settings, LinkSigner(settings.signing_key()), intake)
+    sessions = Sessions(timedelta(seconds=settings.session_seconds))
+    services = Services(settings, LinkSigner(settings.signing_key()), intake, sessions)
     core = schema._schema  # noqa: SLF001 - there is no other way to it
     gate = Gate(core, limits_of(settings), TARIFF)
     answers = Answers(services.inquiries, Natures(core, gate.documents))
@@ -159,8 +163,9 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
             callbacks.working(services.bus),
         ):
             yield
+            sessions.watched(services.bus),
 
-    return create_app(
+    app = create_app(
         schema,
         context_factory(services),
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
@@ -174,3 +179,5 @@ def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
         graphiql=settings.graphiql,
         trusted_proxies=settings.trusted_proxies,
     )
+    app.state.sessions = sessions
+    return app

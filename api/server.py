@@ -53,9 +53,12 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Leaves the signals to `serve`: uvicorn raises them again at its end, before anybody could clean up."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None], retire: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._announce = announce
+        self._retire = retire
         self.cut_short = False
         """Whether requests were still under way when it ended."""
 
@@ -66,6 +69,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._retire()
+        await super().shutdown(sockets)
 
     async def _wait_tasks_to_complete(self) -> None:
         self.cut_short = True  # and so it stays if time runs out
@@ -105,12 +112,18 @@ def _allow_files() -> None:
 
 
 async def serve(
-    app: ASGIApp, bound: socket.socket, *, shutdown_seconds: float, announce: Callable[[], None]
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    shutdown_seconds: float,
+    announce: Callable[[], None],
+    retire: Callable[[], None] = lambda: None,
 ) -> bool:
     """Serve until SIGINT or SIGTERM, then let requests end for up to `shutdown_seconds`.
 
-    `announce` is called once requests are answered. Sockets are closed with 1012, upon which clients connect
-    again. Returns whether all requests came to their end.
+    `announce` is called once requests are answered, `retire` when no more are: it ends answers that would go
+    on for ever. Sockets are closed with 1012, upon which clients connect again. Returns whether all requests
+    came to their end.
     """
     _allow_files()
     # A subscriber is many small objects: collecting the young ones as often as by default stalls everybody.
@@ -133,7 +146,7 @@ async def serve(
         server_header=False,
         backlog=_BACKLOG,
     )
-    server = _Server(config, announce)
+    server = _Server(config, announce, retire)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         # For good: a signal that comes once more at the very end is to change nothing.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -18,6 +18,7 @@ from typing import Final
 from domain import access, db
 from domain.access import Standing
 from domain.bus import Bus
+from domain.cancellation import end
 
 LONGEST: Final = timedelta(hours=6)
 """How long a connection stays open unless the settings say otherwise."""
@@ -116,8 +117,16 @@ class Sessions:
         for session in tuple(self._open):
             session.end(SHUTDOWN)
 
-    async def watch_for_ever(self, bus: Bus) -> None:
+    @asynccontextmanager
+    async def watched(self, bus: Bus) -> AsyncIterator[None]:
         """End the sessions of revoked tokens: at once when the bus tells of it, else some seconds later."""
+        watch = asyncio.create_task(self._watch_for_ever(bus), name="sessions watched")
+        try:
+            yield
+        finally:
+            await end(watch)
+
+    async def _watch_for_ever(self, bus: Bus) -> None:
         with bus.listen_for_revocations() as listener:
             while True:
                 await listener.wait(LOOK_AFTER)

@@ -27,7 +27,6 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.schema.schema import StreamResult
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
-    BaseGraphQLTransportWSHandler,
     Operation,
     _OperationStreamClosed,
 )
@@ -39,7 +38,9 @@ from strawberry.types.graphql import OperationType
 from api.answers import ledger_of
 from api.audience import Encode, Subscribed, Told
 from api.limits.admission import Admission, AdmittedOperation, Gate
-from api.top_level_errors import TopLevelErrors, present, refusal_body
+from api.socket_sessions import SessionSocketHandler
+from api.sse import EventStream, asks_for_events
+from api.top_level_errors import TopLevelError, TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
 from domain import db
 
@@ -97,7 +98,7 @@ class _RequestAdapter(StarletteRequestAdapter):
         self.source = request
 
 
-class _SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
+class _SocketHandler(SessionSocketHandler):
     """Closes the socket with 4400, as graphql-transport-ws defines, for every message of the wrong shape."""
 
     async def handle_message(self, message: Message) -> None:

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_is_redis(cls, url: str | None) -> str | None:
+    session_seconds: float = Field(
+        default=21_600.0,
+        ge=1,
+        le=604_800,
+        description="seconds from 1 to 604800 after which an open socket or stream is asked to connect again",
+    )
         return None if url is None else _redis_url(_with_scheme(url, REDIS_SCHEMES))
 
     @field_validator("gateways")
