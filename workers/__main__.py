@@ -2,8 +2,10 @@
 
 import sys
 
+import uvloop
+
 from domain import startup
 from workers.main import work
 
 if __name__ == "__main__":
-    sys.exit(startup.run(work))
+    sys.exit(startup.guarded(lambda settings: uvloop.run(work(settings))))

@@ -79,6 +79,7 @@ class Outgoing:
         self._unassigned: deque[Flight] = deque()
         self._changed = asyncio.Event()
         self._wake: asyncio.TimerHandle | None = None
+        self._pumping_soon = False
 
     @property
     def retry_after(self) -> float:
@@ -105,7 +106,7 @@ class Outgoing:
         """Put a message in line."""
         self.flights[flight] = None
         self._unassigned.append(flight)
-        self.pump()
+        self._pump_soon()
 
     def give_back(self, flights: Iterable[Flight]) -> None:
         """Give up what is not written of these."""
@@ -218,6 +219,16 @@ class Outgoing:
 
     # --- what becomes of it -----------------------------------------------------------------------
 
+    def _pump_soon(self) -> None:
+        """Pump once for all messages and answers of this turn of the event loop."""
+        if not self._pumping_soon:
+            self._pumping_soon = True
+            asyncio.get_running_loop().call_soon(self._pump_for_all)
+
+    def _pump_for_all(self) -> None:
+        self._pumping_soon = False
+        self.pump()
+
     def _pump_in(self, seconds: float) -> None:
         if self._wake is None and seconds != float("inf"):
             self._wake = asyncio.get_running_loop().call_later(seconds, self._woken)
@@ -257,7 +268,7 @@ class Outgoing:
             flight.drop_waiting()  # the phone could not put it together any more
         self._finish_if_settled(flight)
         lane.note_if_idle()
-        self.pump()
+        self._pump_soon()
 
     def _message_id(self, body: bytes) -> str | None:
         """The id in a submit_sm_resp, no longer than a receipt's is kept: an endless one fits no index."""

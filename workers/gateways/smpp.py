@@ -225,6 +225,7 @@ class SmppGateway:
     async def close(self, within: float = CLOSE_GRACE) -> None:
         """Give back what was not begun, wait for what is in flight, unbind, disconnect."""
         outgoing = self._outgoing
+        outgoing.pump()
         outgoing.closing = True
         outgoing.give_back(flight for flight in outgoing.flights if flight.untouched)
         with suppress(TimeoutError):  # what has no answer yet is in doubt; receipts the centre sends again
