@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import structlog
 
-from domain import db, feed, idempotency, kept_lists, metrics, receipts, recovery, sending_usage, strays, tasks
+from domain import (
+    db,
+    feed,
+    idempotency,
+    kept_lists,
+    metrics,
+    receipts,
+    recovery,
+    sending_usage,
+    strays,
+    tasks,
+)
 from domain.ports import Doorbell
 
 log = structlog.get_logger()
