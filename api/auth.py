@@ -40,6 +40,11 @@ def in_connection_init(payload: Mapping[str, object]) -> object:
     return next((value for name, value in payload.items() if name.lower() == HEADER.lower()), None)
 
 
+def includes(held: Role, role: Role) -> bool:
+    """Whether somebody with one role has the rights of another."""
+    return role in _INCLUDED[held]
+
+
 def require(viewer: Viewer | None, role: Role, *, token_given: bool) -> Viewer:
     """The viewer, if it has the rights of `role`. Raises `TopLevelError`."""
     if viewer is None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import strawberry
 
+from domain.audit import ActorKind, AuditAction
 from domain.errors import BlockerCode, ErrorCode
 from domain.failures import FailureCause
 from domain.number_files import FileFormat
@@ -27,6 +28,8 @@ from domain.task_reads import TaskOrderField
 from domain.task_warnings import WarningCode
 
 __all__ = [
+    "ActorKind",
+    "AuditAction",
     "BlockerCode",
     "CancelReason",
     "ChangeKind",
@@ -80,6 +83,56 @@ _explain(
         Role.SENDER: "Also creates, cancels and deletes tasks.",
         Role.MANAGER: "Also makes applications, signatures and templates, and keeps the list of opt-outs.",
         Role.OPERATOR: "Also reviews signatures and templates, those of other accounts too.",
+    },
+)
+_explain(
+    ActorKind,
+    "What kind of actor did something.",
+    {
+        ActorKind.TOKEN: "Whoever holds a token of this service.",
+        ActorKind.USER: "A user for whom an identity provider vouches.",
+        ActorKind.COMMAND_LINE: "Somebody at the command line of the service.",
+        ActorKind.SYSTEM: "The service itself, as its rules demand.",
+    },
+    name="AuditActorKind",
+)
+_explain(
+    AuditAction,
+    "What was done.",
+    {
+        AuditAction.TASK_CREATED: "A task was created. Details: name, sendAt, and how many numbers.",
+        AuditAction.TASK_CANCELED: "A task was canceled. Details: reason, a CancelReason.",
+        AuditAction.TASK_DELETED: "A canceled task was deleted for good. Details: name.",
+        AuditAction.TASK_PAUSED: "A running task was paused.",
+        AuditAction.TASK_RESUMED: "A paused task was resumed.",
+        AuditAction.TASK_STOPPED: "A running or paused task was ended for good.",
+        AuditAction.TASK_RESCHEDULED: "A task was put at another time. Details: oldSendAt, newSendAt.",
+        AuditAction.FAILED_RESENT: "Failed numbers became a new task, the object. Details: also resendOf.",
+        AuditAction.APPLICATION_CREATED: "An application was made. Details: name.",
+        AuditAction.APPLICATION_SUSPENDED: (
+            "An application was suspended. Details: runningTasks, how many were paused by it."
+        ),
+        AuditAction.APPLICATION_RESUMED: (
+            "An application was resumed. Details: runningTasks, how many went on with it."
+        ),
+        AuditAction.ASSOCIATED: (
+            "A signature or template may be used by another application, the object. Details: which."
+        ),
+        AuditAction.SIGNATURE_CREATED: "A signature was made. Details: name.",
+        AuditAction.SIGNATURE_REVIEWED: "An operator decided on a signature. Details: decision.",
+        AuditAction.TEMPLATE_CREATED: "A template was made. Details: name.",
+        AuditAction.TEMPLATE_REVIEWED: "An operator decided on a template. Details: decision.",
+        AuditAction.TEMPLATE_SWITCHED: "A template was switched on or off. Details: active.",
+        AuditAction.OPT_OUTS_ADDED: "Numbers were put on the opt-out list. Details: added, how many.",
+        AuditAction.OPT_OUTS_REMOVED: "Numbers were taken off the opt-out list. Details: removed, how many.",
+        AuditAction.ACCOUNT_CREATED: "The account was made.",
+        AuditAction.ACCOUNT_CHANGED: "The account's time zone or currency was set.",
+        AuditAction.TOKEN_CREATED: "A token was made. Details: role, expiresAt.",
+        AuditAction.TOKEN_REVOKED: "A token was revoked.",
+        AuditAction.SENDING_LIMITS_SET: "Sending limits were set. Details: those that were named.",
+        AuditAction.NUMBERS_DOWNLOADED: (
+            "A file of numbers was downloaded, or begun to be. Details: file, and format."
+        ),
     },
 )
 _explain(

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import strawberry
 
+from api import auth
 from api.context import Info
 from api.downloads import SAMPLE_PATH
 from api.schema import global_ids
 from api.schema.account import Account, Viewer
+from api.schema.audit import AuditEntry, AuditLogFilterInput
 from api.schema.connections import PAGE, After, Connection, First, connect, refusing_bad_input, size
 from api.schema.fields import field
 from api.schema.loaders import Loaders
@@ -20,8 +22,10 @@ from api.schema.replies import Reply, ReplyFilterInput
 from api.schema.resources import Application, Signature, Template
 from api.schema.task_lists import TaskConnection, TaskFilterInput, TaskOrder, list_tasks
 from api.schema.tasks import Task
-from domain import access, message_reads, opt_outs, replies, resource_reads, task_reads
+from domain import access, audit_reads, message_reads, opt_outs, replies, resource_reads, task_reads
+from domain.audit_reads import AuditFilter
 from domain.replies import ReplyFilter
+from domain.states import Role
 from domain.task_reads import TaskFilter
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
@@ -69,6 +73,13 @@ async def _reply(viewer: access.Viewer, key: str) -> Reply | None:
     return Reply.of(view, Loaders(viewer.account_id)) if view else None
 
 
+async def _audit_entry(viewer: access.Viewer, key: str) -> AuditEntry | None:
+    if not auth.includes(viewer.role, Role.MANAGER):
+        return None
+    view = await audit_reads.find_entry(viewer.account_id, int(key))
+    return AuditEntry.of(view) if view else None
+
+
 _FINDERS = {
     "Account": _account,
     "Application": _application,
@@ -77,6 +88,7 @@ _FINDERS = {
     "Task": _task,
     "Message": _message,
     "Reply": _reply,
+    "AuditEntry": _audit_entry,
 }
 _WITH_TWO_PARTS = {"Message"}
 
@@ -178,6 +190,22 @@ class Query:
             lambda view: Reply.of(view, loaders),
             lambda: replies.count_replies(account_id, chosen),
         )
+
+    @field("Who did what, from where, to which object: newest first. Needs the role MANAGER.")
+    async def audit_log(
+        self,
+        info: Info,
+        first: First = PAGE,
+        after: After = strawberry.UNSET,
+        filter: Annotated[  # noqa: A002
+            AuditLogFilterInput | None, strawberry.argument(description="Which entries to list.")
+        ] = strawberry.UNSET,
+    ) -> Connection[AuditEntry]:
+        account_id = info.context.require(Role.MANAGER).account_id
+        chosen = filter.chosen() if filter else AuditFilter()
+        with refusing_bad_input():
+            page = await audit_reads.list_entries(account_id, chosen, first=size(first), after=after or None)
+        return connect(page, AuditEntry.of, lambda: audit_reads.count_entries(account_id, chosen))
 
     @field(
         "Where an Excel file to fill in with numbers can be downloaded. The link needs no token and is "
