@@ -23,7 +23,7 @@ class Frame:
     """What is told of one event."""
 
     payload: str
-    """The payload of graphql-transport-ws's `next`, as JSON."""
+    """The payload of a `next`, over a WebSocket or as a server-sent event: JSON, on one line."""
 
 
 Told = Frame | PreExecutionError
@@ -123,7 +123,7 @@ class Audience:
                 told = result
             else:
                 assert isinstance(result, ExecutionResult), "@defer and @stream are not in the schema"
-                told = Frame(encode(_payload(result)))
+                told = Frame(encode(payload_of(result)))
             addressed, self._addressed = self._addressed, None
             if addressed is None:  # it is no event: something went wrong
                 for member in self._members | self._newcomers:
@@ -140,7 +140,8 @@ class Audience:
             member.end(failure)
 
 
-def _payload(result: ExecutionResult) -> dict[str, object]:
+def payload_of(result: ExecutionResult) -> dict[str, object]:
+    """A result as GraphQL writes it."""
     payload: dict[str, object] = {"data": result.data}
     if result.errors:
         payload["errors"] = [error.formatted for error in result.errors]

@@ -7,12 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import strawberry
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from graphql import GraphQLError, OperationDefinitionNode
+from graphql import OperationType as OperationKind
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -30,13 +32,13 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     Operation,
     _OperationStreamClosed,
 )
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from api.answers import ledger_of
-from api.audience import Encode, Subscribed, Told
+from api.audience import Encode, Frame, Subscribed, Told, payload_of
 from api.limits.admission import Admission, AdmittedOperation, Gate
 from api.socket_sessions import SessionSocketHandler
 from api.sse import EventStream, asks_for_events
@@ -46,6 +48,9 @@ from domain import db
 
 PREFLIGHT_HEADER = "Apollo-Require-Preflight"
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
+SOCKET_PLACE = "groupsms.place"
+TRY_AGAIN_LATER = 1013
+"""What a socket beyond the limits is closed with: graphql-ws connects again after it, each time later."""
 
 ContextFactory = Callable[[HTTPConnection], Awaitable[object]]
 """Makes the context of a request, or of a socket with all its operations.
@@ -57,7 +62,7 @@ that name. A `TopLevelError` raised for a request is its answer.
 ConnectHook = Callable[[Any], Awaitable[None]]
 """Called with a socket's context once it has its `connection_params`.
 
-`strawberry.exceptions.ConnectionRejectionError` closes the socket with 4403.
+`strawberry.exceptions.ConnectionRejectionError` closes the socket with 4403, a `TopLevelError` with 1013.
 """
 
 
@@ -70,6 +75,19 @@ and documents that were parsed, measured and validated before.
 Execute = Callable[[Request], Awaitable[Response]]
 Respond = Callable[[Request, Execute], Awaitable[Response]]
 """Answers a POST request, with or without executing it."""
+
+
+class Rates(Protocol):
+    """How often and how much at once may be asked for; each raises `TopLevelError` for too much."""
+
+    def socket(self, connection: HTTPConnection) -> AbstractContextManager[object]:
+        """Count a socket while it is open; what it gives is found in the scope as `SOCKET_PLACE`."""
+
+    def request(self, context: Any) -> None:
+        """Count an operation over a socket."""
+
+    def subscription(self, context: Any) -> AbstractContextManager[None]:
+        """Count a subscription for as long as it lasts."""
 
 
 Stream = Callable[[Any], Awaitable[StreamResult]]
@@ -107,15 +125,21 @@ class _SocketHandler(SessionSocketHandler):
             return
         await super().handle_message(message)
 
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        try:
+            await super().handle_connection_init(message)
+        except TopLevelError as refused:
+            await self.websocket.close(code=TRY_AGAIN_LATER, reason=refused.message)
+
     async def run_operation(self, operation: Operation[Any, None]) -> None:
         endpoint = cast("GraphQLEndpoint", self.view)
         subscribed = Subscribed(operation.query, operation.variables, operation.operation_name)
-        try:
-            admission = endpoint.admit(subscribed)
-        except GraphQLError as refused:
-            await operation.send_initial_errors(present([refused]))
-            return
-        with admission.carried():
+        with ExitStack() as stack:
+            try:
+                admission = endpoint.admit_over_socket(self.context, subscribed, stack)
+            except GraphQLError as refused:
+                await operation.send_initial_errors(present([refused]))
+                return
             await self._run_admitted(operation, endpoint.events(self.context, subscribed, admission))
 
     async def _run_admitted(
@@ -179,6 +203,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         on_connect: ConnectHook | None = None,
         respond: Respond | None = None,
         gate: Gate,
+        rates: Rates | None = None,
         share: Share | None = None,
         page: Callable[[Request], Response] | None = None,
         allowed_origins: Sequence[str] = (),
@@ -196,6 +221,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self._on_connect = on_connect
         self._respond = respond or _execute
         self._gate = gate
+        self._rates = rates
         self._share = share
         self._page = page
         self._uploads = uploads
@@ -203,7 +229,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self._serve_socket(scope, receive, send)
             return
         request = Request(scope, receive)
         with ExitStack() as cleanup:
@@ -214,10 +240,28 @@ class GraphQLEndpoint(GraphQL[Any, None]):
                 return  # nobody is left to be answered
             await response(scope, receive, send)
 
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._rates is None:
+            await super().__call__(scope, receive, send)
+            return
+        with ExitStack() as stack:
+            try:
+                scope[SOCKET_PLACE] = stack.enter_context(self._rates.socket(HTTPConnection(scope)))
+            except TopLevelError as refused:
+                await WebSocket(scope, receive, send).close(TRY_AGAIN_LATER, refused.message)
+                return
+            await super().__call__(scope, receive, send)
+
     async def _answer(self, request: Request) -> Response:
         if request.method != "POST":
             return self._answer_other_method(request)
+        if _media_type(request) not in ("application/json", "multipart/form-data"):
+            # What a page of another site can send without asking first is neither of them.
+            message = "Send an operation as application/json, or with files as multipart/form-data."
+            return JSONResponse(refusal_body(message), 415)
         try:
+            if asks_for_events(request):
+                return await self._stream(request)
             return await self._respond(request, self.run)
         except HTTPException as refused:
             return JSONResponse(refusal_body(refused.reason), refused.status_code)
@@ -239,6 +283,21 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         """Let an operation through. Raises `GraphQLError` for one that can't be read or asks for too much."""
         return self._gate.admit(asked.query, asked.variables, asked.operation_name)
 
+    def admit_over_socket(self, context: object, asked: Subscribed, stack: ExitStack) -> Admission:
+        """Let an operation through, count it while `stack` is open, and have its admission carried.
+
+        Raises `GraphQLError` for what can't be read, asks for too much, or comes too often.
+        """
+        if self._rates is not None:
+            self._rates.request(context)
+        admission = self.admit(asked)
+        operation = admission.document.operation(asked.operation_name)
+        subscribes = operation is not None and operation.operation is OperationKind.SUBSCRIPTION
+        if self._rates is not None and subscribes:
+            stack.enter_context(self._rates.subscription(context))
+        stack.enter_context(admission.carried())
+        return admission
+
     def events(
         self, context: object, subscribed: Subscribed, admission: Admission
     ) -> AsyncGenerator[Told, None] | None:
@@ -246,16 +305,45 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         operation = admission.document.operation(subscribed.operation_name)
         if self._share is None or operation is None:
             return None
-
-        async def stream(context: object) -> StreamResult:
-            return await self.schema.stream(
-                subscribed.query,
-                variable_values=subscribed.variables,
-                context_value=context,
-                operation_name=subscribed.operation_name,
-            )
-
+        stream = partial(self._begin, subscribed)
         return self._share(context, subscribed, operation, stream, self.encode_json_string)
+
+    async def _stream(self, request: Request) -> Response:
+        """The answer to an operation as server-sent events."""
+        asked = await self.parse_http_body(self.request_adapter_class(request))
+        assert isinstance(asked, GraphQLRequestData), "batches are not taken"
+        subscribed = Subscribed(asked.query or "", asked.variables, asked.operation_name)
+        context = await self._context(request)
+        return EventStream(lambda: self._payloads(context, subscribed))
+
+    async def _payloads(self, context: object, subscribed: Subscribed) -> AsyncGenerator[str, None]:
+        """The results of an operation, as JSON; its faults, too, are a result."""
+        try:
+            admission = self.admit(subscribed)
+        except GraphQLError as refused:
+            yield self.encode_json_string(_top_level(refused))
+            return
+        with admission.carried():
+            shared = self.events(context, subscribed, admission)
+            if shared is None:
+                async with aclosing(await self._begin(subscribed, context)) as results:
+                    async for result in results:
+                        assert isinstance(result, ExecutionResult), "@defer and @stream are not in the schema"
+                        yield self.encode_json_string(payload_of(result))
+                return
+            async with aclosing(shared) as events:
+                async for told in events:
+                    yield (
+                        told.payload if isinstance(told, Frame) else self.encode_json_string(payload_of(told))
+                    )
+
+    async def _begin(self, subscribed: Subscribed, context: object) -> StreamResult:
+        return await self.schema.stream(
+            subscribed.query,
+            variable_values=subscribed.variables,
+            context_value=context,
+            operation_name=subscribed.operation_name,
+        )
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> object:  # noqa: ARG002
         return await self._context(request)
@@ -350,6 +438,10 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
 async def _execute(request: Request, execute: Execute) -> Response:
     return await execute(request)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _top_level(error: GraphQLError) -> dict[str, object]:
