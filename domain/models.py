@@ -38,12 +38,18 @@ class AccessToken(Model):
     account: fields.ForeignKeyRelation[Account] = fields.ForeignKeyField("models.Account", "tokens")
     token_hash = fields.BinaryField(description="SHA-256, 32 bytes")
     role = fields.CharEnumField(Role, max_length=16)
+    name = fields.CharField(64, default="")
     created_at = fields.DatetimeField(auto_now_add=True)
+    created_by = fields.CharField(
+        255, default="", description="A token's name, a person, or the command line"
+    )
     expires_at = fields.DatetimeField(null=True)
     revoked_at = fields.DatetimeField(null=True)
+    last_used_at = fields.DatetimeField(null=True, description="To the minute")
 
     class Meta:
         table = "access_token"
+        indexes = (Index(fields=("account_id", "id")),)
 
 
 class Application(Model):
