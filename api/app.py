@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -26,6 +27,8 @@ from api.client_address import TrustedProxies
 from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
 from api.limits.admission import Gate, Limits
+from api.observation import Observed
+from api.rate_limits import TOLD_HEADERS, RateLimits
 from api.request_log import REQUEST_ID_HEADER, RequestLog
 from api.reuse import Natures
 from api.schema import schema
@@ -38,13 +41,17 @@ from api.transport import (
     ConnectHook,
     ContextFactory,
     GraphQLEndpoint,
+    Rates,
     Respond,
     Share,
     UploadPolicy,
 )
 from domain import db
 from domain.bus import open_bus
+from domain.metrics import expect_from
+from domain.monitoring_port import monitored
 from domain.pricing import parse_prices
+from domain.readiness import Checks
 from domain.recipient_file import ReadLimits
 from domain.settings import Settings
 from domain.task_orders import Intake
@@ -62,18 +69,21 @@ def create_app(
     on_connect: ConnectHook | None = None,
     respond: Respond | None = None,
     gate: Gate | None = None,
+    rates: Rates | None = None,
     share: Share | None = None,
     routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan | None = None,
     cors_origins: Sequence[str] = (),
     graphiql: bool = True,
+    https: bool = False,
     trusted_proxies: Sequence[IPv4Network | IPv6Network] = (),
 ) -> Starlette:
     """The ASGI application serving `schema` at /graphql, with `routes` beside it.
 
     `schema` is made with `api.transport.SCHEMA_EXTENSIONS`. Pages on `cors_origins` ("*": on any) may query,
-    upload, subscribe and download. `gate` holds the limits, else those by default. `graphiql` decides whether
-    browsers find a page at /graphql.
+    upload, subscribe and download. `gate` holds the limits of one operation, else those by default; `rates`
+    those of many. `graphiql` decides whether browsers find a page at /graphql, `https` whether they are told
+    to come by https alone.
     """
     # It logs each error of each operation, the client's mistakes too; `present` logs ours alone, and masked.
     logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
@@ -83,6 +93,7 @@ def create_app(
         uploads=uploads,
         on_connect=on_connect,
         respond=respond,
+        rates=rates,
         gate=gate or Gate(schema._schema),  # noqa: SLF001 - there is no other way to it
         share=share,
         page=page if graphiql else None,
@@ -100,8 +111,10 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(TrustedProxies, trusted_proxies),
+            Middleware(SecurityHeaders, https=https),
             # Outside of all that answers, so that a page of another origin can also read what went wrong.
             *_cross_origin(cors_origins),
+            Middleware(Observed),
             Middleware(RequestLog),
             Middleware(BodyLimit, upload_limit=uploads.limit),
         ],
@@ -117,7 +130,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", PREFLIGHT_HEADER, REQUEST_ID_HEADER],
-            expose_headers=["Content-Disposition", REQUEST_ID_HEADER],
+            expose_headers=["Content-Disposition", REQUEST_ID_HEADER, *TOLD_HEADERS],
             max_age=7200,
         )
     ]
@@ -125,6 +138,14 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
 
 async def _alive(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+def _readiness_route(checks: Checks) -> Route:
+    async def tell(_: Request) -> Response:
+        readiness = await checks.readiness()
+        return JSONResponse(readiness.as_json(), 200 if readiness.ready else 503)
+
+    return Route("/readyz", tell)
 
 
 def upload_directory(settings: Settings) -> Path:
@@ -145,38 +166,50 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def build(settings: Settings, database_url: str, redis_url: str) -> Starlette:
-    """The application as it runs in production, with the real schema, contexts and downloads."""
+def build(
+    settings: Settings, database_url: str, redis_url: str, monitoring: socket.socket | None = None
+) -> Starlette:
+    """The application as it runs in production, with the real schema, contexts and downloads.
+
+    `monitoring` is where `domain.monitoring_port` answers, if anywhere.
+    """
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
     sessions = Sessions(timedelta(seconds=settings.session_seconds))
-    services = Services(settings, LinkSigner(settings.signing_key()), intake, sessions)
+    services = Services(settings, LinkSigner(settings.signing_key()), intake, sessions, RateLimits(settings))
     core = schema._schema  # noqa: SLF001 - there is no other way to it
     gate = Gate(core, limits_of(settings), TARIFF)
     answers = Answers(services.inquiries, Natures(core, gate.documents))
     callbacks = Callbacks(settings.signing_key(), settings.opt_out_words)
+
+    checks = Checks(lambda: services.opened_bus)
+    expect_from(settings.gateways)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with (
             db.connected(database_url),
             open_bus(redis_url) as services.opened_bus,
+            services.rates.shared(redis_url),
             callbacks.working(services.bus),
+            monitored(monitoring, checks),
+            sessions.watched(services.bus),
         ):
             yield
-            sessions.watched(services.bus),
 
     app = create_app(
         schema,
         context_factory(services),
         uploads=UploadPolicy(limit=settings.upload_limit, directory=upload_directory(settings)),
         on_connect=on_connect,
-        respond=answers.respond,
+        respond=services.rates.respond(answers.respond),
         gate=gate,
+        rates=services.rates,
         share=sharing(Audiences({"taskUpdated"})),
-        routes=[*downloads.routes(services.signer), *callbacks.routes()],
+        routes=[*downloads.routes(services.signer), *callbacks.routes(), _readiness_route(checks)],
         lifespan=lifespan,
         cors_origins=settings.cors_origins,
         graphiql=settings.graphiql,
+        https=settings.public_url.startswith("https:"),
         trusted_proxies=settings.trusted_proxies,
     )
     app.state.sessions = sessions

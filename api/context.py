@@ -17,9 +17,10 @@ from api import auth
 from api.answers import Ledger, ledger_of
 from api.audience import Audience, Audiences, Encode, Subscribed, Told
 from api.inquiries import Inquiries
+from api.rate_limits import RateLimits, SocketPlace
 from api.sessions import Session, Sessions
 from api.signed_links import LinkSigner
-from api.transport import Share, Stream
+from api.transport import SOCKET_PLACE, Share, Stream
 from domain import audit, db
 from domain.access import Standing, Viewer
 from domain.audit import Actor
@@ -40,6 +41,7 @@ class Services:
     signer: LinkSigner
     intake: Intake
     sessions: Sessions
+    rates: RateLimits
     inquiries: Inquiries = field(default_factory=Inquiries)
     opened_bus: Bus | None = None
 
@@ -69,6 +71,8 @@ class Context:
     """What is shown in answer to this request, if anybody wants to know."""
     audience: Audience | None = None
     """Who is told of the events of this subscription; None if only whoever asked."""
+    place: SocketPlace | None = None
+    """Whom this socket is counted for; None if this is no socket."""
 
     async def identify(self, authorization: object) -> None:
         """Find out who is asking."""
@@ -107,7 +111,7 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
             standing = ledger.standing
             viewer = standing.viewer if standing else None
             return Context(services, viewer, standing, authorization is not None, ledger=ledger)
-        context = Context(services)
+        context = Context(services, place=connection.scope.get(SOCKET_PLACE))
         await context.identify(authorization)
         return context
 
@@ -139,7 +143,8 @@ def sharing(audiences: Audiences) -> Share:
 async def on_connect(context: Context) -> None:
     """Identify the user of a socket by the payload of connection_init.
 
-    Raises `ConnectionRejectionError`, which closes the socket with 4403, without a valid token.
+    Raises `ConnectionRejectionError`, which closes the socket with 4403, without a valid token, and
+    `TopLevelError` if that has too many sockets.
     """
     authorization = auth.in_connection_init(context.connection_params)
     if authorization is not None:
@@ -147,3 +152,5 @@ async def on_connect(context: Context) -> None:
         await db.patiently(lambda: context.identify(authorization))
     if context.viewer is None:
         raise ConnectionRejectionError
+    if context.place is not None:
+        context.place.take(context.viewer)

@@ -13,6 +13,7 @@ DomainError
 │   ├── PreviewChanged        a preview would now show something else
 │   ├── WarningsRefused       there are warnings, and the caller wanted none
 │   ├── QuotaExceeded         a sending limit of the account does not allow it; carries when one would
+│   ├── TooManyAtOnce         as many as allowed are under way; carries when to ask again
 │   └── Busy                  somebody else is doing this just now
 ├── Refused                   several UserErrors at once
 └── DatabaseUnavailable       PostgreSQL cannot be reached
@@ -221,6 +222,17 @@ class QuotaExceeded(UserError):  # noqa: N818
         super().__init__(message, *path)
         self.retry_at = retry_at
         """From when on there is room; None if there never will be."""
+
+
+class TooManyAtOnce(UserError):  # noqa: N818
+    """As many as one token may have under way are under way."""
+
+    code = ErrorCode.BUSY
+
+    def __init__(self, message: str, *path: str, retry_at: datetime) -> None:
+        super().__init__(message, *path)
+        self.retry_at = retry_at
+        """When to ask again."""
 
 
 class Busy(UserError):  # noqa: N818

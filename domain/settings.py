@@ -107,6 +107,36 @@ class Settings(BaseSettings):
         validate_default=True,
         description="words of replies that opt a number out, separated by commas, or nothing",
     )
+    requests_per_second: float = Field(
+        default=100,
+        ge=0,
+        le=1_000_000,
+        description="requests a second one token may make, ten seconds' worth of them at once (0: any)",
+    )
+    anonymous_per_second: float = Field(
+        default=20,
+        ge=0,
+        le=1_000_000,
+        description=(
+            "requests a second an address may make without a valid token, fifty seconds' worth at once "
+            "(0: any)"
+        ),
+    )
+    imports_at_once: int = Field(
+        default=10, ge=0, description="imports one token may have under way at once (0: any)"
+    )
+    sockets_at_once: int = Field(
+        default=1000, ge=0, description="sockets one token may have open at once (0: any)"
+    )
+    subscriptions_at_once: int = Field(
+        default=2000, ge=0, description="subscriptions one token may have at once (0: any)"
+    )
+    retention_days: int = Field(
+        default=90,
+        ge=7,
+        le=36500,
+        description="days, 7 or more, that the messages of a task are kept after its end, and replies",
+    )
     graphiql: bool = Field(default=True, description="true or false")
     introspection: bool = Field(
         default=True, description="true or false: whether clients may ask about the schema"
@@ -135,6 +165,12 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds, up to 3600, that reading a list of numbers may take",
     )
+    session_seconds: float = Field(
+        default=21_600.0,
+        ge=1,
+        le=604_800,
+        description="seconds from 1 to 604800 after which an open socket or stream is asked to connect again",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
     )
@@ -159,12 +195,6 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_is_redis(cls, url: str | None) -> str | None:
-    session_seconds: float = Field(
-        default=21_600.0,
-        ge=1,
-        le=604_800,
-        description="seconds from 1 to 604800 after which an open socket or stream is asked to connect again",
-    )
         return None if url is None else _redis_url(_with_scheme(url, REDIS_SCHEMES))
 
     @field_validator("gateways")

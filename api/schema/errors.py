@@ -118,7 +118,7 @@ def as_data(error: errors.UserError) -> UserError:
         case errors.RecipientListError(recipients=found):
             summary = RecipientSummary.of(found) if found else None
             return RecipientFileError(code=code, message=message, path=path, recipients=summary)
-        case errors.QuotaExceeded(retry_at=retry_at):
+        case errors.QuotaExceeded(retry_at=retry_at) | errors.TooManyAtOnce(retry_at=retry_at):
             return QuotaError(code=code, message=message, path=path, retry_at=retry_at)
         case errors.SendTimeError(earliest=earliest, latest=latest):
             return SendTimeError(code=code, message=message, path=path, earliest=earliest, latest=latest)

@@ -18,6 +18,9 @@ REVIEW_SIGNATURE = """mutation ($input: ReviewSignatureInput!) { reviewSignature
   signature { id status reviewNote channelNumber selectable } errors { code message path } } }"""
 REVIEW_TEMPLATE = """mutation ($input: ReviewTemplateInput!) { reviewTemplate(input: $input) {
   template { id status reviewNote active selectable } errors { code message path } } }"""
+SET_SENDING_LIMITS = """mutation ($input: SetSendingLimitsInput!) { setSendingLimits(input: $input) {
+  limits { dailyMessages dailySegments monthlyMessages monthlySegments alarmPercent }
+  errors { __typename code message path } } }"""
 SET_TEMPLATE_ACTIVE = """mutation ($input: SetTemplateActiveInput!) { setTemplateActive(input: $input) {
   template { id active selectable blockers { code fix } } errors { code message path } } }"""
 CREATE_TASK = """mutation ($input: CreateTaskInput!) { createTask(input: $input) {

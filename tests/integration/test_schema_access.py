@@ -30,6 +30,7 @@ from tests.integration.api_operations import (
     REVIEW_SIGNATURE,
     REVIEW_TEMPLATE,
     SET_APPLICATION_SUSPENDED,
+    SET_SENDING_LIMITS,
     SET_TEMPLATE_ACTIVE,
     STOP_TASK,
     do,
@@ -161,6 +162,7 @@ NEEDED = {
     REMOVE_OPT_OUTS: Role.MANAGER,
     REVIEW_SIGNATURE: Role.OPERATOR,
     REVIEW_TEMPLATE: Role.OPERATOR,
+    SET_SENDING_LIMITS: Role.OPERATOR,
 }
 INPUTS: dict[str, dict[str, object]] = {
     CREATE_TASK: {"name": "", "applicationId": "", "templateId": "", "recipients": {"numbers": []}},
@@ -170,6 +172,7 @@ INPUTS: dict[str, dict[str, object]] = {
     PAUSE_TASK: {"id": ""},
     RESUME_TASK: {"id": ""},
     STOP_TASK: {"id": ""},
+    SET_SENDING_LIMITS: {"accountId": ""},
     RESCHEDULE_TASK: {"id": "", "sendAt": "2019-11-25T08:00:00+08:00"},
     SET_APPLICATION_SUSPENDED: {"id": "", "suspended": True},
     ASSOCIATE: {"applicationId": ""},

@@ -12,12 +12,10 @@ import pytest
 
 from domain.states import Role
 from tests.integration.api_client import Api, serving
+from tests.integration.api_operations import SET_SENDING_LIMITS as SET
 from tests.integration.api_operations import do, prepare
 from tests.integration.test_cli import groupsms
 
-SET = """mutation ($input: SetSendingLimitsInput!) { setSendingLimits(input: $input) {
-  limits { dailyMessages dailySegments monthlyMessages monthlySegments alarmPercent }
-  errors { __typename code message path } } }"""
 ACCOUNT = """{ viewer { account { id sendingLimits { dailyMessages monthlySegments alarmPercent }
   usage { alarm today { messages segments startsAt endsAt } thisMonth { messages segments } } } } }"""
 CREATE = """mutation ($input: CreateTaskInput!) { createTask(input: $input) {

@@ -110,7 +110,7 @@ async def create_task(info: Info, wanted: Annotated[CreateTaskInput, INPUT]) -> 
     viewer = info.context.require(Role.SENDER)
     services = info.context.services
     created = None
-    with collecting() as errors:
+    with collecting() as errors, services.rates.importing(viewer):
         order = wanted.order(services.settings.upload_limit)
         created = await task_creation.create_task(
             viewer, order, services.intake, services.bus, wanted.conditions()

@@ -27,7 +27,7 @@ async def preview_task(info: Info, wanted: Annotated[CreateTaskInput, INPUT]) ->
     viewer = info.context.require(Role.SENDER)
     services = info.context.services
     preview = None
-    with collecting() as errors:
+    with collecting() as errors, services.rates.importing(viewer):
         preview = await previews.preview_task(
             viewer, wanted.order(services.settings.upload_limit), services.intake
         )

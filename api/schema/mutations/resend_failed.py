@@ -35,7 +35,7 @@ async def resend_failed(info: Info, wanted: Annotated[ResendFailedInput, INPUT])
     viewer = info.context.require(Role.SENDER)
     services = info.context.services
     created = None
-    with collecting() as errors:
+    with collecting() as errors, services.rates.importing(viewer):
         resend = Resend(global_ids.key_of("Task", wanted.task_id), wanted.name, wanted.send_at or None)
         key = None if wanted.idempotency_key is strawberry.UNSET else wanted.idempotency_key
         created = await resending.resend_failed(viewer, resend, services.intake.prices, services.bus, key)

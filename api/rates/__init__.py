@@ -1,0 +1,1 @@
+"""How often and how much at once the holder of a token may ask, and whoever has none."""
