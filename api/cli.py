@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, audit, callback_urls, db, sending_limits, sending_usage, startup
+from domain import access, audit, callback_urls, db, purging, sending_limits, sending_usage, startup
 from domain.audit import Actor
 from domain.engines import acquire
 from domain.engines.layout import Kind
@@ -112,6 +112,38 @@ def migrate() -> None:
     Example:   GROUPSMS_DATABASE_URL=postgresql://groupsms:secret@db.example.com/groupsms groupsms migrate
     """
     _finish(_migrate)
+
+
+@cli.command()
+@click.option(
+    "--days",
+    type=click.IntRange(min=purging.LEAST_DAYS),
+    help="Keep what ended within so many days, 7 or more [default: GROUPSMS_RETENTION_DAYS].",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def purge(days: int | None, dry_run: bool) -> None:
+    """Do away with the messages of tasks that ended long ago, and with old replies.
+
+    Workers do this every day by themselves, with GROUPSMS_RETENTION_DAYS. Tasks stay, with their counts,
+    charges and reasons of failure; tasks that have not ended stay whole. The messages can't be seen any more
+    at once; the space of large tasks is given back at once too, that of small ones when all of about the same
+    day are purged, or a week later. May run at any time, more than once at a time, and be broken off.
+
+    \b
+    Example:   groupsms purge --days 30 --dry-run
+    """
+
+    async def do(settings: Settings) -> int:
+        kept = settings.retention_days if days is None else days
+        async with startup.database(settings) as url, db.connected(url, pool_size=3):
+            gone = await (purging.preview(kept) if dry_run else purging.purge(kept))
+        click.echo(
+            f"{'would purge' if dry_run else 'purged'} {gone.messages} messages of {gone.tasks} tasks "
+            f"that ended more than {kept} days ago, and {gone.replies} replies"
+        )
+        return 0
+
+    _finish(do)
 
 
 @cli.command("callback-url")

@@ -34,6 +34,7 @@ _ROWS_AT_ONCE = 500
 _WRITTEN_AT_ONCE = 2
 """Files of which a process reads or writes rows at a time. All take turns; for a slow client none is due."""
 _DELETED = "The task has been deleted."
+_PURGED = "The numbers of this task are no longer kept."
 _SENT_WHOLE = 64 * 1024
 """Octets up to which a file is sent with its length, or not at all if making it fails."""
 
@@ -44,8 +45,8 @@ _Pieces = AsyncGenerator[bytes, None]
 R = TypeVar("R")
 
 
-class _DeletedError(Exception):
-    """The task was deleted while its file was made, which may lack rows."""
+class _GoneError(Exception):
+    """The task, or its numbers, went while its file was made, which may lack rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,15 @@ class _Export(Generic[R]):
         async def answer(request: Request, account_id: int) -> Response:
             task_id = request.path_params["task_id"]
             task = await task_reads.find_task(account_id, task_id) if task_id < 2**63 else None
-            if task is None:
-                return _refusal(_DELETED, 404)
+            if gone := _gone(task):
+                return _refusal(gone, 404)
+            assert task is not None
             pieces = self._pieces(task, file_format, writing)
             filename = f"{self.name}-{task.id}.{file_format.value.lower()}"
             try:
                 return await _sent_while_made(pieces, filename, file_format)
-            except _DeletedError:
-                return _refusal(_DELETED, 404)
+            except _GoneError as error:
+                return _refusal(str(error), 404)
 
         return answer
 
@@ -100,10 +102,17 @@ class _Export(Generic[R]):
                     async with writing:
                         piece = await asyncio.to_thread(file.add, page[first : first + self.step])
                     yield piece
-        # Its rows are removed after the task: while it is there, none was missing.
-        if await task_reads.find_task(task.account_id, task.id) is None:
-            raise _DeletedError(_DELETED)
+        # Its rows are removed after the task, or after it says so: as long as it doesn't, none was missing.
+        if gone := _gone(await task_reads.find_task(task.account_id, task.id)):
+            raise _GoneError(gone)
         yield await asyncio.to_thread(file.end)
+
+
+def _gone(task: TaskView | None) -> str | None:
+    """Why there can be no file about it; None if there can."""
+    if task is None:
+        return _DELETED
+    return _PURGED if task.messages_purged_at else None
 
 
 async def _failed_numbers(task: TaskView, at_a_time: int) -> AsyncGenerator[list[tuple[str, str]], None]:

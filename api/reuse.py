@@ -29,8 +29,8 @@ _FIELDS = {
     "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
     "Task": (
         "id name status cancelReason blockers text encoding segmentsPerMessage sendAt createdAt startedAt "
-        "finishedAt revision recipients counts progress canCancel cancelDeadline canDelete billing "
-        "failureReasons"
+        "finishedAt messagesPurgedAt revision recipients counts progress canCancel cancelDeadline canDelete "
+        "billing failureReasons"
     ),
     "Blocker": "code message fix",
     "RecipientSummary": "rows imported invalid duplicates optedOut message",

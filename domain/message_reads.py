@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -65,6 +65,11 @@ class RejectedRowView:
     reason: RowRejection
 
 
+_CLOCKS_APART = timedelta(days=2)
+"""How far a task's segments may seem to lie outside the time of its sending, if the clock was set back."""
+_NOT_PURGED = "NOT EXISTS (SELECT FROM task WHERE id = $1 AND messages_purged_at IS NOT NULL)"
+
+
 def sms_id(task_id: int, position: int) -> str:
     """16 hexadecimal digits: 10 for the task, 6 for the position of the number in it."""
     return f"{task_id:010X}{position:06X}"
@@ -88,7 +93,7 @@ class MessageFilter:
 _MESSAGES = """
     SELECT m.*, CASE WHEN m.result = 0 AND task.rest_not_sent THEN 4 ELSE m.result END AS shown_result
     FROM message m JOIN task ON task.id = m.task_id
-    WHERE m.task_id = $1
+    WHERE m.task_id = $1 AND task.messages_purged_at IS NULL
       AND ($2::smallint[] IS NULL
            OR CASE WHEN m.result = 0 AND task.rest_not_sent THEN 4 ELSE m.result END = ANY($2))
       AND ($3::bigint IS NULL OR m.number % $4 = $3)
@@ -149,13 +154,25 @@ async def find_message(account_id: int, task_id: int, position: int) -> MessageV
 
 async def segments_of(task_id: int, positions: Sequence[int]) -> dict[int, list[SegmentView]]:
     """The segments of some messages of a task, by position; nothing for what was not handed over."""
+    days = await db.fetchrow(
+        """
+        SELECT started_at - $2::interval AS since, coalesce(sent_at + $2::interval, 'infinity') AS until
+        FROM task WHERE id = $1 AND started_at IS NOT NULL
+        """,
+        task_id,
+        _CLOCKS_APART,
+    )
+    if days is None:
+        return {}
     rows = await db.fetch(
         """
         SELECT position, index, result, received_at, gateway_message_id, error_code
-        FROM segment WHERE task_id = $1 AND position = ANY($2::int[]) ORDER BY position, index
+        FROM segment WHERE task_id = $1 AND position = ANY($2::int[]) AND submitted_at BETWEEN $3 AND $4
+        ORDER BY position, index
         """,
         task_id,
         list(positions),
+        *days,
     )
     found: dict[int, list[SegmentView]] = {}
     for row in rows:
@@ -173,9 +190,10 @@ async def list_rejected_rows(
     paging.check_size(first)
     key = paging.decode_cursor("rejectedRows", after, (int,))
     rows = await db.fetch(
-        """
+        f"""
         SELECT row, value, reason FROM rejected_row
-        WHERE task_id = $1 AND ($2::smallint IS NULL OR reason = $2) AND row > $3 ORDER BY row LIMIT $4
+        WHERE task_id = $1 AND ($2::smallint IS NULL OR reason = $2) AND row > $3 AND {_NOT_PURGED}
+        ORDER BY row LIMIT $4
         """,
         task_id,
         ROW_REJECTIONS.index(reason) if reason is not None else None,
@@ -190,7 +208,10 @@ async def list_rejected_rows(
 async def count_rejected_rows(task_id: int, reason: RowRejection | None) -> int:
     """How many rows were deleted from a task's list, for this reason or any."""
     count: int = await db.fetchval(
-        "SELECT count(*) FROM rejected_row WHERE task_id = $1 AND ($2::smallint IS NULL OR reason = $2)",
+        f"""
+        SELECT count(*) FROM rejected_row
+        WHERE task_id = $1 AND ($2::smallint IS NULL OR reason = $2) AND {_NOT_PURGED}
+        """,
         task_id,
         ROW_REJECTIONS.index(reason) if reason is not None else None,
     )

@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from domain import db
 from domain.db import Connection
+from domain.partitions import detach
 
 TASKS = 10_000
 """Ids of tasks that belong to a store."""
@@ -25,7 +26,10 @@ FULL = 256 * 1024 * 1024
 """Octets of messages (some two million) after which a shared store takes in no further tasks."""
 OPEN_FOR = timedelta(days=1)
 """How long a shared store takes in tasks: those of about one age go together."""
-_TABLES = ("message", "rejected_row")
+ROWS_AT_ONCE = 10_000
+"""Rows that are removed in one transaction, where a store is not dropped whole."""
+_TABLES = {"message": "position", "rejected_row": "row"}
+"""With what tells the rows of a task apart."""
 _FILL = {"message": " WITH (fillfactor = 75)", "rejected_row": ""}
 _LOCK = 4_710_234
 """Key of the advisory lock that lets only one process detach at a time, for a table allows no more."""
@@ -159,12 +163,57 @@ async def drop_unneeded() -> int:
             await conn.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
+# The id drawn last is at the end of what is closed, at least.
 _UNNEEDED = """
     (dropping_at IS NOT NULL
-     OR end_task <= (SELECT last_value FROM task_id_seq)
-        AND NOT EXISTS (SELECT FROM task WHERE id >= first_task AND id < end_task
-                                           AND messages_purged_at IS NULL))
+     OR (end_task <= (SELECT last_value FROM task_id_seq)
+         AND NOT EXISTS (
+             SELECT FROM task WHERE id >= first_task AND id < end_task AND messages_purged_at IS NULL
+         )))
 """
+
+
+async def deleted_among_kept() -> list[int]:
+    """Deleted tasks whose rows have to be removed one by one, for others share their store."""
+    rows = await db.fetch(
+        f"""
+        SELECT task_id FROM task_tombstone
+        WHERE emptied_at IS NULL AND NOT EXISTS (
+            SELECT FROM message_store WHERE task_id >= first_task AND task_id < end_task AND {_UNNEEDED}
+        )
+        """
+    )
+    return [row["task_id"] for row in rows]
+
+
+async def purged_among_kept(since: timedelta) -> list[int]:
+    """Tasks purged that long ago whose rows are still there, for others share their store."""
+    rows = await db.fetch(
+        f"""
+        SELECT task.id FROM message_store JOIN task ON task.id >= first_task AND task.id < end_task
+        WHERE shared AND NOT {_UNNEEDED} AND messages_purged_at < groupsms_now() - $1::interval
+        """,
+        since,
+    )
+    return [row["id"] for row in rows]
+
+
+async def remove_rows(task_id: int) -> None:
+    """Remove a task's messages and rejected rows, some at a time."""
+    for table, key in _TABLES.items():
+        while await db.fetchval(
+            f"""
+            WITH batch AS (
+                DELETE FROM {table} WHERE task_id = $1 AND {key} IN (
+                    SELECT {key} FROM {table} WHERE task_id = $1 ORDER BY {key} LIMIT $2
+                    FOR UPDATE SKIP LOCKED
+                ) RETURNING 1
+            ) SELECT count(*) > 0 FROM batch
+            """,
+            task_id,
+            ROWS_AT_ONCE,
+        ):
+            continue
 
 
 async def _drop(conn: Connection, number: int) -> bool:
@@ -202,22 +251,3 @@ async def _condemn(conn: Connection, number: int) -> bool:
             number,
         )
     return bool(condemned)
-
-
-async def detach(conn: Connection, table: str, part: str) -> None:
-    """Take a partition out of its table while others use that; goes on where somebody died doing it.
-
-    Waits for the transactions that use the table at this moment. `conn` is to be in no transaction.
-    """
-    half_way = await conn.fetchval(
-        """
-        SELECT inhdetachpending FROM pg_inherits
-        WHERE inhparent = $1::text::regclass AND inhrelid = to_regclass($2)
-        """,
-        table,
-        part,
-    )
-    if half_way is None:
-        return
-    how = "FINALIZE" if half_way else "CONCURRENTLY"
-    await conn.execute(f"ALTER TABLE {table} DETACH PARTITION {part} {how}")

@@ -127,6 +127,7 @@ _FAILED = """
     SELECT position, number, resent, coalesce(error_code, '') AS code,
            EXISTS (SELECT FROM opt_out o WHERE o.account_id = $2 AND o.number = message.number) AS opted_out
     FROM message WHERE task_id = $1 AND result = 3
+      AND NOT EXISTS (SELECT FROM task WHERE id = $1 AND messages_purged_at IS NOT NULL)
 """
 
 
@@ -153,6 +154,14 @@ async def _passing_codes(task_id: int, region: Region) -> list[str]:
 
 
 async def _nothing_left(task: TaskView) -> RecipientListError:
+    now = await task_reads.find_task(task.account_id, task.id)
+    if now is not None and now.messages_purged_at is not None:
+        return RecipientListError(
+            f"The numbers of this task are no longer kept since {now.messages_purged_at:%Y-%m-%d}: "
+            "they can't be resent.",
+            "taskId",
+            code=ErrorCode.NO_VALID_NUMBERS,
+        )
     row = await db.fetchrow(
         f"""
         SELECT count(*) AS failed,

@@ -13,10 +13,13 @@ from typing import TypeVar
 
 import asyncpg
 
-from domain import db, message_stores
+from domain import db
+from domain.partitions import detach
 
 AHEAD = 7
 """Days made ahead of time."""
+_CLOCKS_APART = timedelta(days=2)
+"""From the begin of a day to when, at the latest, a task began that has segments of that day."""
 _LOCK = 4_710_235
 """Key of the advisory lock under which days are made."""
 _DROP_LOCK = 4_710_236
@@ -48,11 +51,12 @@ async def on_its_day(write: Callable[[], Awaitable[T]], moment: datetime | None 
     return await write()
 
 
-async def drop_before(first_kept: date) -> int:
-    """Drop the days before that hold no segment of a task whose messages are kept; returns how many.
+async def drop_older_than(age: timedelta) -> int:
+    """Drop the days that are over for so long and hold no segment of a task whose messages are kept.
 
-    One process does at a time.
+    Returns how many. One process does at a time.
     """
+    first_kept = await _today() - age
     async with db.connection() as conn:
         if not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _DROP_LOCK):
             return 0
@@ -60,7 +64,7 @@ async def drop_before(first_kept: date) -> int:
             dropped = 0
             for day in await _days():
                 if day < first_kept and not await _is_needed(day):
-                    await message_stores.detach(conn, "segment", _name(day))
+                    await detach(conn, "segment", _name(day))
                     await conn.execute(f"DROP TABLE {_name(day)}")
                     dropped += 1
             return dropped
@@ -73,10 +77,11 @@ async def _is_needed(day: date) -> bool:
         f"""
         SELECT EXISTS (
             SELECT FROM task
-            WHERE messages_purged_at IS NULL AND started_at IS NOT NULL
+            WHERE messages_purged_at IS NULL AND started_at < $1
               AND EXISTS (SELECT FROM {_name(day)} AS segment WHERE segment.task_id = task.id)
         )
-        """
+        """,
+        datetime.combine(day, datetime.min.time(), UTC) + _CLOCKS_APART,
     )
     return needed
 

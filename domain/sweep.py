@@ -12,9 +12,12 @@ from domain import (
     feed,
     idempotency,
     kept_lists,
+    message_stores,
     metrics,
+    purging,
     receipts,
     recovery,
+    segment_days,
     sending_usage,
     strays,
     tasks,
@@ -23,8 +26,6 @@ from domain.ports import Doorbell
 
 log = structlog.get_logger()
 
-EMPTYING_BATCH = 10_000
-"""Numbers of a deleted task that are removed in one transaction."""
 TOMBSTONE_DAYS = 7
 """How long a deletion can be replayed from the change feed."""
 
@@ -57,9 +58,9 @@ async def recover(doorbell: Doorbell, shard: int) -> None:
 
 async def tidy() -> None:
     """Remove the numbers of deleted tasks, old tombstones, and receipts that fit nothing."""
-    full = await db.fetch("SELECT task_id FROM task_tombstone WHERE emptied_at IS NULL")
-    for row in full:
-        await _empty(row["task_id"])
+    for task_id in await message_stores.deleted_among_kept():
+        await message_stores.remove_rows(task_id)
+        await _note_emptied(task_id)
     await feed.forget_deletions(TOMBSTONE_DAYS)
     await sending_usage.forget_old()
     await receipts.forget_unmatched()
@@ -67,21 +68,15 @@ async def tidy() -> None:
     await kept_lists.forget_expired()
 
 
-async def _empty(task_id: int) -> None:
-    for table, key in (("message", "position"), ("rejected_row", "row")):
-        while await db.fetchval(
-            f"""
-            WITH batch AS (
-                DELETE FROM {table} WHERE task_id = $1 AND {key} IN (
-                    SELECT {key} FROM {table} WHERE task_id = $1 ORDER BY {key} LIMIT $2
-                    FOR UPDATE SKIP LOCKED
-                ) RETURNING 1
-            ) SELECT count(*) > 0 FROM batch
-            """,
-            task_id,
-            EMPTYING_BATCH,
-        ):
-            continue
+async def tend_tables(retention_days: int) -> None:
+    """Make the tables of the next days, purge what is old once a day, and drop what holds nothing kept."""
+    await segment_days.open_ahead()
+    await message_stores.close_old()
+    await purging.purge_daily(retention_days)
+    await message_stores.drop_unneeded()
+
+
+async def _note_emptied(task_id: int) -> None:
     # Rows that another sweep is removing count as there until it has committed: it may yet die.
     await db.fetch(
         """

@@ -61,6 +61,8 @@ class TaskView:
     started_at: datetime | None
     sent_at: datetime | None
     finished_at: datetime | None
+    messages_purged_at: datetime | None
+    """Since when its messages and rejected rows are no longer kept."""
     revision: int
     counted: int
     """What the counters contribute to `revision`."""
@@ -293,6 +295,7 @@ def task_view(row: asyncpg.Record) -> TaskView:
         started_at=row["started_at"],
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
+        messages_purged_at=row["messages_purged_at"],
         revision=row["revision"] + row["counted"],
         counted=row["counted"],
         change_seq=row["change_seq"],

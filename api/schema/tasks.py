@@ -151,6 +151,13 @@ class Task(Node):
     finished_at: datetime | None = strawberry.field(
         description="When it became COMPLETED, CANCELED or STOPPED."
     )
+    messages_purged_at: datetime | None = strawberry.field(
+        description=(
+            "Since when its numbers are no longer kept: messages and rejectedRows are empty then, and "
+            "nothing of it can be resent or downloaded. Counts, billing and failureReasons stay. Null "
+            "while they are kept."
+        )
+    )
     revision: int = strawberry.field(
         description="Rises with every change: of two answers the one with the higher revision is the newer."
     )
@@ -251,7 +258,8 @@ class Task(Node):
 
     @field(
         "Where the failed numbers can be downloaded as a file of the recipient file's layout, with the "
-        "reason beside each. The link needs no token and is good for 15 minutes. Null while nothing failed."
+        "reason beside each. The link needs no token and is good for 15 minutes. Null while nothing failed, "
+        "and once messagesPurgedAt is set."
     )
     def failed_numbers_url(
         self,
@@ -260,7 +268,7 @@ class Task(Node):
             FileFormat | None, strawberry.argument(description="What kind of file.")
         ] = FileFormat.XLSX,
     ) -> str | None:
-        if not self.view.counts.failed:
+        if not self.view.counts.failed or self.view.messages_purged_at:
             return None
         path = failed_numbers_path(self.view.id, format or FileFormat.XLSX)
         return info.context.services.link(path, self.view.account_id)
@@ -270,7 +278,7 @@ class Task(Node):
         "uploaded again. Column A has the text as found, to be corrected there; it is blank where there is "
         "nothing to mend (duplicates and opted-out numbers). Beside it are a suggested number, the reason, "
         "the row in the original list, and the text as found once more. The link needs no token and is good "
-        "for 15 minutes. Null if no row was deleted."
+        "for 15 minutes. Null if no row was deleted, and once messagesPurgedAt is set."
     )
     def rejected_rows_url(
         self,
@@ -279,7 +287,7 @@ class Task(Node):
             FileFormat | None, strawberry.argument(description="What kind of file.")
         ] = FileFormat.XLSX,
     ) -> str | None:
-        if not self.view.recipients.deleted:
+        if not self.view.recipients.deleted or self.view.messages_purged_at:
             return None
         path = rejected_rows_path(self.view.id, format or FileFormat.XLSX)
         return info.context.services.link(path, self.view.account_id)
@@ -299,6 +307,7 @@ class Task(Node):
             created_at=view.created_at,
             started_at=view.started_at,
             finished_at=view.finished_at,
+            messages_purged_at=view.messages_purged_at,
             revision=view.revision,
             view=view,
             loaders=loaders,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain import db, dispatch, feed, imports, receipts, sweep, tasks
+from domain import db, dispatch, feed, imports, message_stores, receipts, sweep, tasks
 from domain.dispatch import Claim, Settlement
 from domain.errors import TooLate, WrongStatus
 from domain.ports import Outcome, Receipt, ReceiptState
@@ -52,7 +52,7 @@ async def test_a_lapsed_chunk_is_taken_back_and_announced(world: World) -> None:
 
 
 async def test_tidying_removes_large_tasks_in_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "EMPTYING_BATCH", 7)
+    monkeypatch.setattr(message_stores, "ROWS_AT_ONCE", 7)
     task_id = await world.create(50, after=HOUR)
     await tasks.cancel_task(world.viewer, task_id, world.bell)
     await tasks.delete_task(world.viewer, task_id, world.bell)
