@@ -20,6 +20,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import structlog
+
+from domain import db
 from domain.db import Connection
 from domain.states import Role
 
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 
 USER_AGENT_LENGTH = 200
 """Characters of a user agent that are kept."""
+
+MONTHS_AHEAD = 6
+"""For so many months there are tables before their time has come."""
+_MONTHS_LOCK = 4_710_232
+
+log = structlog.get_logger()
 
 Detail = str | int | bool | datetime | None
 
@@ -177,3 +186,27 @@ def _plain(value: Detail) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+async def keep_months(days: int) -> None:
+    """Make the tables of the months to come, and drop those whose entries are all older than so many days.
+
+    Safe at any time: one process does it, and whoever writes entries waits for it two seconds at most.
+    """
+    async with db.transaction() as conn:
+        if not await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", _MONTHS_LOCK):
+            return
+        await conn.execute("SET LOCAL lock_timeout = '2s'")
+        await conn.execute("SELECT groupsms_make_audit_months($1)", MONTHS_AHEAD)
+        old = await conn.fetch(
+            """
+            SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+            WHERE inhparent = 'audit_entry'::regclass AND relname ~ '^audit_entry_[0-9]{4}_[0-9]{2}$'
+              AND to_date(right(relname, 7), 'YYYY_MM') + interval '1 month'
+                  <= (groupsms_now() - $1 * interval '1 day') AT TIME ZONE 'UTC'
+            """,
+            days,
+        )
+        for row in old:
+            await conn.execute(f'DROP TABLE "{row["relname"]}"')
+            log.info("audit_month_dropped", table=row["relname"])

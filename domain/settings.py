@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from domain.opt_out_words import LONGEST, plain
 from domain.pricing import parse_prices
+from domain.states import Role
 
 PREFIX = "GROUPSMS_"
 
@@ -91,6 +92,18 @@ class Settings(BaseSettings):
             "addresses or networks of the proxies in front, such as 10.0.0.0/8, separated by commas: what "
             "they write into X-Forwarded-For is believed"
         ),
+    )
+    masked_roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "roles that see phone numbers without their middle and download none, such as VIEWER,SENDER, "
+            "separated by commas"
+        ),
+    )
+    audit_days: int = Field(
+        default=730,
+        ge=31,
+        description="a number of days, 31 or more, for which entries of the audit log are kept at least",
     )
     upload_limit: int = Field(
         default=16 * 1024 * 1024, ge=1024, description="a number of bytes, 1024 or more"
@@ -241,6 +254,16 @@ class Settings(BaseSettings):
             return [ip_network(part.strip()) for part in networks.split(",") if part.strip()]
         except ValueError as error:
             raise ValueError(f"has a part that is no network ({error})") from None
+
+    @field_validator("masked_roles", mode="before")
+    @classmethod
+    def _split_roles(cls, roles: object) -> object:
+        if not isinstance(roles, str):
+            return roles
+        named = [part.strip().upper() for part in roles.split(",") if part.strip()]
+        if unknown := [name for name in named if name not in Role.__members__]:
+            raise ValueError(f"has {unknown[0]!r}, which is none of {', '.join(Role)}")
+        return named
 
     @field_validator("prices")
     @classmethod
