@@ -15,13 +15,6 @@ _HOW = (
     f'Send one as the header "{HEADER}: Bearer TOKEN", or over a WebSocket in connection_init as '
     '{"authorization": "Bearer TOKEN"}. Tokens are made with: groupsms token create.'
 )
-_INCLUDED: dict[Role, frozenset[Role]] = {
-    Role.VIEWER: frozenset({Role.VIEWER}),
-    Role.SENDER: frozenset({Role.VIEWER, Role.SENDER}),
-    Role.MANAGER: frozenset({Role.VIEWER, Role.SENDER, Role.MANAGER}),
-    Role.OPERATOR: frozenset(Role),
-}
-"""The roles whose rights a role has."""
 
 
 def inquiry_of(authorization: object) -> Inquiry | None:
@@ -42,7 +35,7 @@ def in_connection_init(payload: Mapping[str, object]) -> object:
 
 def includes(held: Role, role: Role) -> bool:
     """Whether somebody with one role has the rights of another."""
-    return role in _INCLUDED[held]
+    return role in access.included(held)
 
 
 def require(viewer: Viewer | None, role: Role, *, token_given: bool) -> Viewer:
@@ -50,8 +43,8 @@ def require(viewer: Viewer | None, role: Role, *, token_given: bool) -> Viewer:
     if viewer is None:
         problem = "The token is unknown, expired or revoked." if token_given else "This needs a token."
         raise TopLevelError(f"{problem} {_HOW}", TopLevelCode.UNAUTHENTICATED)
-    if role not in _INCLUDED[viewer.role]:
-        enough = " or ".join(held.value for held in Role if role in _INCLUDED[held])
+    if role not in access.included(viewer.role):
+        enough = " or ".join(held.value for held in Role if role in access.included(held))
         raise TopLevelError(
             f"This needs a token with the role {enough}; yours has {viewer.role.value}.",
             TopLevelCode.FORBIDDEN,

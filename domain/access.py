@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import asyncpg
@@ -17,6 +18,17 @@ from domain.errors import InvalidInput
 from domain.states import Role
 
 TOKEN_PREFIX = "gsms_"  # noqa: S105 - lets secret scanners and people recognise a token
+
+
+AT_THE_COMMAND_LINE = "groupsms token create"
+"""Who made a token that nobody made over the API."""
+
+
+@cache
+def included(role: Role) -> frozenset[Role]:
+    """The roles whose rights a role has: those before it, and itself."""
+    ranks = list(Role)
+    return frozenset(ranks[: ranks.index(role) + 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,63 +71,87 @@ class Standing:
     """The database's clock."""
 
 
+async def create_account(name: str, *, time_zone: str | None = None, currency: str | None = None) -> bool:
+    """Make an account, or set the time zone and the currency of the one there is; whether it is new.
+
+    Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or an empty name.
+    """
+    check_account(name, time_zone, currency)
+    async with db.transaction() as conn:
+        _, is_new = await _settle_account(conn, name, time_zone, currency)
+    return is_new
+
+
 async def create_token(
     account_name: str,
     role: Role,
     *,
+    name: str = "",
     time_zone: str | None = None,
     currency: str | None = None,
     expires_at: datetime | None = None,
 ) -> str:
     """Make a token of the account and return it; the account is made if need be.
 
-    `time_zone` and `currency` are set on the account when given, also on one that exists.
-    Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or an empty name.
+    `name` is the token's. `time_zone` and `currency` are set on the account when given, also on one that
+    exists. Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or an empty
+    name of an account.
     """
     check_account(account_name, time_zone, currency)
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = new_secret()
     async with db.transaction() as conn:
-        account = await conn.fetchrow(
-            """
-            INSERT INTO account (name, time_zone, currency)
-            VALUES ($1, coalesce($2, 'Asia/Shanghai'), coalesce($3, 'CNY'))
-            ON CONFLICT (name) DO UPDATE
-            SET time_zone = coalesce($2, account.time_zone), currency = coalesce($3, account.currency)
-            RETURNING id, xmax = 0 AS is_new
-            """,
-            account_name,
-            time_zone,
-            currency,
-        )
-        assert account is not None, "it is there or made"
+        account_id, _ = await _settle_account(conn, account_name, time_zone, currency)
         token_id = await conn.fetchval(
             """
-            INSERT INTO access_token (account_id, token_hash, role, expires_at) VALUES ($1, $2, $3, $4)
+            INSERT INTO access_token (account_id, token_hash, role, name, created_by, expires_at)
+            VALUES ($1, $2, $3, $4, $5, $6)
             RETURNING id
             """,
-            account["id"],
+            account_id,
             hash_of(token),
             role.value,
+            name.strip(),
+            AT_THE_COMMAND_LINE,
             expires_at,
         )
-        if account["is_new"] or time_zone or currency:
-            await audit.record(
-                conn,
-                account["id"],
-                AuditAction.ACCOUNT_CREATED if account["is_new"] else AuditAction.ACCOUNT_CHANGED,
-                (AuditObject.ACCOUNT, account["id"]),
-                timeZone=time_zone,
-                currency=currency,
-            )
         await audit.record(
             conn,
-            account["id"],
+            account_id,
             AuditAction.TOKEN_CREATED,
             (AuditObject.TOKEN, token_id),
             role=role.value,
             expiresAt=expires_at,
         )
     return token
+
+
+async def _settle_account(
+    conn: db.Connection, name: str, time_zone: str | None, currency: str | None
+) -> tuple[int, bool]:
+    """The account's id, and whether it is new."""
+    account = await conn.fetchrow(
+        """
+        INSERT INTO account (name, time_zone, currency)
+        VALUES ($1, coalesce($2, 'Asia/Shanghai'), coalesce($3, 'CNY'))
+        ON CONFLICT (name) DO UPDATE
+        SET time_zone = coalesce($2, account.time_zone), currency = coalesce($3, account.currency)
+        RETURNING id, xmax = 0 AS is_new
+        """,
+        name,
+        time_zone,
+        currency,
+    )
+    assert account is not None, "it is there or made"
+    if account["is_new"] or time_zone or currency:
+        await audit.record(
+            conn,
+            account["id"],
+            AuditAction.ACCOUNT_CREATED if account["is_new"] else AuditAction.ACCOUNT_CHANGED,
+            (AuditObject.ACCOUNT, account["id"]),
+            timeZone=time_zone,
+            currency=currency,
+        )
+    return account["id"], account["is_new"]
 
 
 async def viewer_of(token: str) -> Viewer | None:
@@ -179,6 +215,11 @@ def _standing(row: asyncpg.Record) -> Standing:
         expires_at=row["expires_at"],
     )
     return Standing(viewer, place=row["change_seq"], counted=row["counted"], read_at=row["read_at"])
+
+
+def new_secret() -> str:
+    """A token that nobody can guess."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(token: str) -> bytes:
