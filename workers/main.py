@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from domain import db, gateway_needs, monitoring_port, sweep
+from domain import audit, db, gateway_needs, monitoring_port, sweep
 from domain.bus import Bus, open_bus
 from domain.callback_urls import callback_url
 from domain.cancellation import end
@@ -23,6 +23,7 @@ from domain.ports import Clock, Gateway, Link
 from domain.readiness import Checks, Finding, State
 from domain.settings import PREFIX, Settings, SettingsError
 from domain.startup import CUT_SHORT, StopSignal, service, stoppable
+from domain.tracing import tracing
 from workers import metrics
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
@@ -37,6 +38,7 @@ START_EVERY = 1.0
 """Seconds between two looks for due tasks."""
 RECOVER_EVERY = 5.0
 TIDY_EVERY = 60.0
+AUDIT_MONTHS_EVERY = 3600.0
 NOTE_EVERY = 60.0
 """Seconds between two notes of what the gateways need: one with other settings may have noted meanwhile."""
 RESTART_AFTER = 1.0
@@ -97,6 +99,12 @@ class WorkerProcess:
             "start": lambda: self._every(START_EVERY, lambda: sweep.start_due(self._bus)),
             "recover": lambda: self._every(RECOVER_EVERY, lambda: sweep.recover(self._bus, self._shard)),
             "tidy": lambda: self._every(TIDY_EVERY, sweep.tidy),
+            "tables": lambda: self._every(
+                TIDY_EVERY, lambda: sweep.tend_tables(self._settings.retention_days)
+            ),
+            "audit": lambda: self._every(
+                AUDIT_MONTHS_EVERY, lambda: audit.keep_months(self._settings.audit_days)
+            ),
             "bell": self._answer_bell,
             "needs": lambda: self._every(NOTE_EVERY, self._note_needs),
             **{f"receipts {name}": sink.run for name, sink in self._sinks.items()},
@@ -199,7 +207,8 @@ async def work(settings: Settings) -> int:
                     stop.ready()
                     return await _work_until_asked(process, settings, stop)
 
-    return await stoppable(main)
+    with tracing("groupsms-worker"):
+        return await stoppable(main)
 
 
 async def _work_until_asked(process: WorkerProcess, settings: Settings, stop: StopSignal) -> int:
