@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -22,6 +22,7 @@ from api.top_level_errors import TopLevelCode, refusal_body
 from domain.cancellation import end
 
 MEDIA_TYPE = "text/event-stream"
+_PLAINER = {"application/json", "application/graphql-response+json"}
 KEEP_ALIVE = 15.0
 """Seconds after which a comment is sent, so that proxies see life and we notice who has gone."""
 LAST_WORDS = 5.0
@@ -38,10 +39,15 @@ _COMPLETE = b"event: complete\ndata: {}\n\n"
 _COMMENT = b":\n\n"
 
 
-def asks_for_events(request: Request) -> bool:
-    """Whether an operation is to be answered as a stream of events."""
-    accepted = request.headers.get("accept", "")
-    return any(part.partition(";")[0].strip().lower() == MEDIA_TYPE for part in accepted.split(","))
+def asks_for_events(request: HTTPConnection) -> bool:
+    """Whether an operation is to be answered as a stream of events: nothing plainer is accepted.
+
+    Clients such as urql name text/event-stream behind JSON in every request that is no subscription.
+    """
+    accepted = {
+        part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")
+    }
+    return MEDIA_TYPE in accepted and accepted.isdisjoint(_PLAINER)
 
 
 class EventStream(Response):
