@@ -23,6 +23,7 @@ from starlette.responses import Response
 from api import auth
 from api.inquiries import Inquiries
 from api.reuse import Nature, Natures
+from api.sse import asks_for_events
 from domain.access import Inquiry, Standing
 from domain.states import Role
 from domain.task_reads import TaskView
@@ -219,4 +220,5 @@ def _may_be_kept(request: Request) -> bool:
         and length.isdecimal()
         and int(length) <= LARGEST
         and not request.scope["query_string"]
+        and not asks_for_events(request)
     )

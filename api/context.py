@@ -20,6 +20,7 @@ from api.inquiries import Inquiries
 from api.rate_limits import RateLimits, SocketPlace
 from api.sessions import Session, Sessions
 from api.signed_links import LinkSigner
+from api.sse import asks_for_events
 from api.transport import SOCKET_PLACE, Share, Stream
 from domain import audit, db
 from domain.access import Standing, Viewer
@@ -110,7 +111,9 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
         if ledger is not None:
             standing = ledger.standing
             viewer = standing.viewer if standing else None
-            return Context(services, viewer, standing, authorization is not None, ledger=ledger)
+            # A stream is shown to nobody else, and would have no end of what it shows.
+            noted = None if asks_for_events(connection) else ledger
+            return Context(services, viewer, standing, authorization is not None, ledger=noted)
         context = Context(services, place=connection.scope.get(SOCKET_PLACE))
         await context.identify(authorization)
         return context

@@ -37,6 +37,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
+from api import metrics
 from api.answers import ledger_of
 from api.audience import Encode, Frame, Subscribed, Told, payload_of
 from api.limits.admission import Admission, AdmittedOperation, Gate
@@ -260,9 +261,8 @@ class GraphQLEndpoint(GraphQL[Any, None]):
             message = "Send an operation as application/json, or with files as multipart/form-data."
             return JSONResponse(refusal_body(message), 415)
         try:
-            if asks_for_events(request):
-                return await self._stream(request)
-            return await self._respond(request, self.run)
+            execute = self._stream if asks_for_events(request) else self.run
+            return await self._respond(request, execute)
         except HTTPException as refused:
             return JSONResponse(refusal_body(refused.reason), refused.status_code)
         except GraphQLError as refused:
@@ -284,15 +284,20 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         return self._gate.admit(asked.query, asked.variables, asked.operation_name)
 
     def admit_over_socket(self, context: object, asked: Subscribed, stack: ExitStack) -> Admission:
-        """Let an operation through, count it while `stack` is open, and have its admission carried.
+        """Let an operation over a socket through, and have its admission carried while `stack` is open.
 
         Raises `GraphQLError` for what can't be read, asks for too much, or comes too often.
         """
         if self._rates is not None:
             self._rates.request(context)
+        return self._admit_to_follow(context, asked, stack)
+
+    def _admit_to_follow(self, context: object, asked: Subscribed, stack: ExitStack) -> Admission:
         admission = self.admit(asked)
         operation = admission.document.operation(asked.operation_name)
         subscribes = operation is not None and operation.operation is OperationKind.SUBSCRIPTION
+        if subscribes:
+            stack.enter_context(metrics.SUBSCRIPTIONS.track_inprogress())
         if self._rates is not None and subscribes:
             stack.enter_context(self._rates.subscription(context))
         stack.enter_context(admission.carried())
@@ -318,12 +323,12 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
     async def _payloads(self, context: object, subscribed: Subscribed) -> AsyncGenerator[str, None]:
         """The results of an operation, as JSON; its faults, too, are a result."""
-        try:
-            admission = self.admit(subscribed)
-        except GraphQLError as refused:
-            yield self.encode_json_string(_top_level(refused))
-            return
-        with admission.carried():
+        with ExitStack() as stack:
+            try:
+                admission = self._admit_to_follow(context, subscribed, stack)
+            except GraphQLError as refused:
+                yield self.encode_json_string(_top_level(refused))
+                return
             shared = self.events(context, subscribed, admission)
             if shared is None:
                 async with aclosing(await self._begin(subscribed, context)) as results:
