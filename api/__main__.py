@@ -10,17 +10,19 @@ import uvloop
 
 from api.app import GRAPHQL_PATH, build, upload_directory
 from api.server import ListenError, listen, serve
-from domain import spool, startup
+from domain import monitoring_port, spool, startup
 from domain.settings import Settings
+from domain.tracing import tracing
 
 
 async def _run(settings: Settings) -> int:
-    return await startup.stoppable(partial(_serve, settings))
+    with tracing("groupsms-api"):
+        return await startup.stoppable(partial(_serve, settings))
 
 
 async def _serve(settings: Settings, stop: startup.StopSignal) -> int:
     # Before the engines: a port in use is found out at once.
-    with listen(settings.host, settings.port) as bound:
+    with listen(settings.host, settings.port) as bound, monitoring_port.listen(settings) as monitoring:
         uploads = upload_directory(settings)
         try:
             uploads.mkdir(parents=True, exist_ok=True)
@@ -28,7 +30,7 @@ async def _serve(settings: Settings, stop: startup.StopSignal) -> int:
             raise startup.StartupError(f"cannot use {uploads} for uploads: {error.strerror}") from error
         spool.remove_abandoned(uploads)
         async with startup.service(settings) as (database_url, redis_url):
-            app = build(settings, database_url, redis_url)
+            app = build(settings, database_url, redis_url, monitoring)
 
             def announce() -> None:
                 name = "GraphiQL" if settings.graphiql else "GraphQL API"

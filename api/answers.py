@@ -20,7 +20,7 @@ from typing import Any
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from api import auth
+from api import auth, metrics
 from api.inquiries import Inquiries
 from api.reuse import Nature, Natures
 from api.sse import asks_for_events
@@ -128,6 +128,7 @@ class Answers:
             key = (*caller, accepted, body)
             if kept is not None and kept is self._kept.get(key) and kept.is_true(standing):
                 self._kept.move_to_end(key)
+                metrics.ANSWERS_REUSED.inc()
                 return Response(kept.body, headers=kept.headers)
             self._remember(token_hash, caller)
             nature = self._nature(body)

@@ -18,6 +18,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import StreamExecutionResult
 from strawberry.types.execution import ExecutionResult
 
+from api import metrics
 from api.request_log import current_request_id, traceback_of
 from domain import db
 
@@ -35,6 +36,10 @@ class TopLevelCode(StrEnum):
     TIMEOUT = "TIMEOUT"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
+
+
+for _code in TopLevelCode:
+    metrics.ERRORS.labels(_code.value)
 
 
 class TopLevelError(GraphQLError):
@@ -55,7 +60,10 @@ def present(errors: Iterable[GraphQLError]) -> list[GraphQLError]:
 
     Errors that were presented before, or were raised with a code, are left as they are.
     """
-    return [_present(error) for error in errors]
+    presented = [_present(error) for error in errors]
+    for error in presented:
+        metrics.ERRORS.labels((error.extensions or {}).get("code", metrics.OTHER)).inc()
+    return presented
 
 
 def _present(error: GraphQLError) -> GraphQLError:

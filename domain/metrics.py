@@ -11,12 +11,22 @@ import asyncio
 from collections import Counter as Count
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from domain import db
 from domain.ports import Inbound, Receipt, ReceiptState
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 """Everything this process exposes."""
@@ -50,12 +60,9 @@ LEASES_RECOVERED = Counter(
 )
 SENDING_LIMIT_ALARMS = Counter(
     "groupsms_sending_limit_alarms_total",
-    "Tasks that took an account past the alarm threshold of a sending limit, or were refused by one.",
-    ["outcome"],
+    "Times an account came past the alarm threshold of one of its sending limits.",
     registry=REGISTRY,
 )
-for _outcome in ("near", "refused"):
-    SENDING_LIMIT_ALARMS.labels(_outcome)
 
 
 RECEIPTS = Counter(

@@ -98,7 +98,11 @@ def _application(checks: Checks) -> Any:
             readiness = await checks.readiness()
             status, kind = 200 if readiness.ready else 503, "application/json"
             body = json.dumps(readiness.as_json()).encode()
-        headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))
         await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})

@@ -22,6 +22,7 @@ from domain import db, schedule
 from domain.access import Viewer
 from domain.db import Connection
 from domain.errors import QuotaExceeded
+from domain.metrics import SENDING_LIMIT_ALARMS
 from domain.sending_limits import COLUMNS, Measure, SendingLimits
 from domain.sending_periods import Period, day_of, first_day, next_first_day, start_of
 from domain.task_warnings import TaskWarning, WarningCode
@@ -96,6 +97,7 @@ class Taken:
     def log(self, account_id: int) -> None:
         """Log each threshold that was crossed; to be called after the commit, so that it is so."""
         for used in self.crossed:
+            SENDING_LIMIT_ALARMS.inc()
             log.warning(
                 "sending_limit_alarm",
                 account_id=account_id,

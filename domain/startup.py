@@ -19,6 +19,7 @@ from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
 from domain.masking import mask_event, masked
 from domain.settings import Settings, SettingsError, load_settings, redacted
+from domain.tracing import TracingError, add_trace_id
 
 WRONG_SETTING = 2
 """Exit code: a setting is wrong, trying again won't help."""
@@ -143,7 +144,8 @@ def guarded(main: Callable[[Settings], int], *expected: type[Exception]) -> int:
     A wrong setting, an engine that doesn't start, and the exceptions `expected` by the caller become
     one line on stderr. Any other exception is a defect and keeps its traceback.
     """
-    failures: tuple[type[Exception], ...] = (StartupError, EngineError, DatabaseUnavailable, *expected)
+    ours = (StartupError, EngineError, DatabaseUnavailable, TracingError)
+    failures: tuple[type[Exception], ...] = (*ours, *expected)
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
@@ -181,6 +183,7 @@ def configure_logging(level: str) -> None:
     entry: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = (

@@ -10,6 +10,7 @@ from graphql import GraphQLInputObjectType
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from api.observation import ObservedOperation
 from api.plain_fields import PlainFieldExecutor, mark_plain_fields
 from api.schema.errors import ERROR_TYPES
 from api.schema.mutation import Mutation
@@ -24,7 +25,7 @@ schema = strawberry.Schema(
     Mutation,
     Subscription,
     types=ERROR_TYPES,
-    extensions=SCHEMA_EXTENSIONS,
+    extensions=(*SCHEMA_EXTENSIONS, ObservedOperation),
     execution_context_class=PlainFieldExecutor,
     config=StrawberryConfig(
         scalar_map={

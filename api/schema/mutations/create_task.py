@@ -9,6 +9,7 @@ from uuid import UUID
 import strawberry
 
 from api.context import Info
+from api.observation import importing
 from api.schema import global_ids
 from api.schema.enums import ErrorCode, Role
 from api.schema.errors import UserError, collecting
@@ -110,11 +111,12 @@ async def create_task(info: Info, wanted: Annotated[CreateTaskInput, INPUT]) -> 
     viewer = info.context.require(Role.SENDER)
     services = info.context.services
     created = None
-    with collecting() as errors, services.rates.importing(viewer):
+    with collecting() as errors, services.rates.importing(viewer), importing() as made:
         order = wanted.order(services.settings.upload_limit)
         created = await task_creation.create_task(
             viewer, order, services.intake, services.bus, wanted.conditions()
         )
+        made.append(created)
     return await created_payload(viewer, created, errors)
 
 

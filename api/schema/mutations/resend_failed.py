@@ -8,6 +8,7 @@ from typing import Annotated
 import strawberry
 
 from api.context import Info
+from api.observation import importing
 from api.schema import global_ids
 from api.schema.enums import Role
 from api.schema.errors import collecting
@@ -35,8 +36,9 @@ async def resend_failed(info: Info, wanted: Annotated[ResendFailedInput, INPUT])
     viewer = info.context.require(Role.SENDER)
     services = info.context.services
     created = None
-    with collecting() as errors, services.rates.importing(viewer):
+    with collecting() as errors, services.rates.importing(viewer), importing() as made:
         resend = Resend(global_ids.key_of("Task", wanted.task_id), wanted.name, wanted.send_at or None)
         key = None if wanted.idempotency_key is strawberry.UNSET else wanted.idempotency_key
         created = await resending.resend_failed(viewer, resend, services.intake.prices, services.bus, key)
+        made.append(created)
     return await created_payload(viewer, created, errors)
