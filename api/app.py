@@ -26,6 +26,7 @@ from api.callbacks import Callbacks
 from api.client_address import TrustedProxies
 from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
+from api.inquiries import Inquiries
 from api.limits.admission import Gate, Limits
 from api.observation import Observed
 from api.rate_limits import TOLD_HEADERS, RateLimits
@@ -36,6 +37,7 @@ from api.schema.tariff import TARIFF
 from api.security_headers import SecurityHeaders
 from api.sessions import Sessions
 from api.signed_links import LinkSigner
+from api.token_uses import TokenUses
 from api.transport import (
     PREFLIGHT_HEADER,
     ConnectHook,
@@ -175,7 +177,15 @@ def build(
     """
     intake = Intake(ReadLimits(), parse_prices(settings.prices), upload_directory(settings))
     sessions = Sessions(timedelta(seconds=settings.session_seconds))
-    services = Services(settings, LinkSigner(settings.signing_key()), intake, sessions, RateLimits(settings))
+    uses = TokenUses()
+    services = Services(
+        settings,
+        LinkSigner(settings.signing_key()),
+        intake,
+        sessions,
+        RateLimits(settings),
+        Inquiries(uses.note),
+    )
     core = schema._schema  # noqa: SLF001 - there is no other way to it
     gate = Gate(core, limits_of(settings), TARIFF)
     answers = Answers(services.inquiries, Natures(core, gate.documents))
@@ -193,6 +203,7 @@ def build(
             callbacks.working(services.bus),
             monitored(monitoring, checks),
             sessions.watched(services.bus),
+            uses.written(sessions.token_ids),
         ):
             yield
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from domain import access
-from domain.access import Inquiry, Standing
+from domain.access import Inquiry, Standing, Viewer
 
 AT_ONCE = 2
 """Statements under way at a time: the second goes on if the connection of the first hangs."""
@@ -22,7 +22,9 @@ class Inquiries:
     token is refused from the commit of its revocation on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[Viewer], None] = lambda _: None) -> None:
+        """`note` is told of each who was found, each time."""
+        self._note = note
         self._waiting: dict[Inquiry, asyncio.Future[Standing | None]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -36,7 +38,10 @@ class Inquiries:
             answer = self._waiting[inquiry] = asyncio.get_running_loop().create_future()
             self._ask_on()
         # Others may wait for it too, whatever becomes of this one.
-        return await asyncio.shield(answer)
+        found = await asyncio.shield(answer)
+        if found is not None:
+            self._note(found.viewer)
+        return found
 
     def _ask_on(self) -> None:
         while self._waiting and len(self._under_way) < AT_ONCE:

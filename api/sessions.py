@@ -88,6 +88,10 @@ class Sessions:
         """How many there are."""
         return len(self._open)
 
+    def token_ids(self) -> set[int]:
+        """The tokens they were opened with."""
+        return {session.token_id for session in self._open if session.token_id is not None}
+
     @contextmanager
     def open(self, standing: Standing) -> Iterator[Session]:
         """A session for as long as the connection lasts, of whoever has just been identified.
@@ -133,8 +137,7 @@ class Sessions:
                 await db.patiently(self._look)
 
     async def _look(self) -> None:
-        token_ids = {session.token_id for session in self._open if session.token_id is not None}
-        if token_ids:
+        if token_ids := self.token_ids():
             self._end_withdrawn(await access.withdrawn(token_ids))
 
     def _end_withdrawn(self, withdrawn: Collection[access.Withdrawn]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import strawberry
 
 from api.schema import global_ids
@@ -36,6 +38,9 @@ class Account(Node):
 class Viewer:
     account: Account = strawberry.field(description="The account that the token opens.")
     role: Role = strawberry.field(description="What the token may do.")
+    expires_at: datetime | None = strawberry.field(
+        description="From when on the token is refused; null: it does not expire."
+    )
 
     @staticmethod
     def of(viewer: access.Viewer) -> Viewer:
@@ -46,4 +51,4 @@ class Viewer:
             time_zone=viewer.time_zone,
             currency=viewer.currency,
         )
-        return Viewer(account=account, role=viewer.role)
+        return Viewer(account=account, role=viewer.role, expires_at=viewer.expires_at)

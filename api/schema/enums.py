@@ -81,7 +81,9 @@ _explain(
     {
         Role.VIEWER: "Reads everything of the account.",
         Role.SENDER: "Also creates, cancels and deletes tasks.",
-        Role.MANAGER: "Also makes applications, signatures and templates, and keeps the list of opt-outs.",
+        Role.MANAGER: (
+            "Also makes applications, signatures, templates and tokens, and keeps the list of opt-outs."
+        ),
         Role.OPERATOR: "Also reviews signatures and templates, those of other accounts too.",
     },
 )

@@ -11,6 +11,7 @@ from api.schema.mutations.create_application import CreateApplicationPayload, cr
 from api.schema.mutations.create_signature import CreateSignaturePayload, create_signature
 from api.schema.mutations.create_task import CreateTaskPayload, create_task
 from api.schema.mutations.create_template import CreateTemplatePayload, create_template
+from api.schema.mutations.create_token import CreateTokenPayload, create_token
 from api.schema.mutations.delete_task import DeleteTaskPayload, delete_task
 from api.schema.mutations.pause_task import PauseTaskPayload, pause_task
 from api.schema.mutations.preview_task import PreviewTaskPayload, preview_task
@@ -20,6 +21,7 @@ from api.schema.mutations.resend_failed import resend_failed
 from api.schema.mutations.resume_task import ResumeTaskPayload, resume_task
 from api.schema.mutations.review_signature import ReviewSignaturePayload, review_signature
 from api.schema.mutations.review_template import ReviewTemplatePayload, review_template
+from api.schema.mutations.revoke_token import RevokeTokenPayload, revoke_token
 from api.schema.mutations.set_application_suspended import (
     SetApplicationSuspendedPayload,
     set_application_suspended,
@@ -143,4 +145,17 @@ class Mutation:
     set_template_active: SetTemplateActivePayload = strawberry.mutation(
         resolver=set_template_active,
         description="Switch a template on or off. Needs the role MANAGER.",
+    )
+    create_token: CreateTokenPayload = strawberry.mutation(
+        resolver=create_token,
+        description=(
+            "Make another token of the account, with no more rights than yours. Needs the role MANAGER."
+        ),
+    )
+    revoke_token: RevokeTokenPayload = strawberry.mutation(
+        resolver=revoke_token,
+        description=(
+            "Refuse a token from now on, and close the sockets and streams it has open. A token with more "
+            "rights than yours stays. Needs the role MANAGER."
+        ),
     )

@@ -20,9 +20,21 @@ from api.schema.node import Node
 from api.schema.opt_outs import OptOut
 from api.schema.replies import Reply, ReplyFilterInput
 from api.schema.resources import Application, Signature, Template
+from api.schema.reviews import PendingReview, ReviewedAccounts
 from api.schema.task_lists import TaskConnection, TaskFilterInput, TaskOrder, list_tasks
 from api.schema.tasks import Task
-from domain import access, audit_reads, message_reads, opt_outs, replies, resource_reads, task_reads
+from api.schema.tokens import AccessToken
+from domain import (
+    access,
+    access_tokens,
+    audit_reads,
+    message_reads,
+    opt_outs,
+    replies,
+    resource_reads,
+    reviews,
+    task_reads,
+)
 from domain.audit_reads import AuditFilter
 from domain.replies import ReplyFilter
 from domain.states import Role
@@ -80,6 +92,13 @@ async def _audit_entry(viewer: access.Viewer, key: str) -> AuditEntry | None:
     return AuditEntry.of(view) if view else None
 
 
+async def _access_token(viewer: access.Viewer, key: str) -> AccessToken | None:
+    if not auth.includes(viewer.role, Role.MANAGER):
+        return None
+    view = await access_tokens.find_token(viewer.account_id, int(key))
+    return AccessToken.of(view) if view else None
+
+
 _FINDERS = {
     "Account": _account,
     "Application": _application,
@@ -89,6 +108,7 @@ _FINDERS = {
     "Message": _message,
     "Reply": _reply,
     "AuditEntry": _audit_entry,
+    "AccessToken": _access_token,
 }
 _WITH_TWO_PARTS = {"Message"}
 
@@ -206,6 +226,30 @@ class Query:
         with refusing_bad_input():
             page = await audit_reads.list_entries(account_id, chosen, first=size(first), after=after or None)
         return connect(page, AuditEntry.of, lambda: audit_reads.count_entries(account_id, chosen))
+
+    @field(
+        "The account's tokens, newest first, also those that have expired or were revoked. Needs the role "
+        "MANAGER."
+    )
+    async def tokens(
+        self, info: Info, first: First = PAGE, after: After = strawberry.UNSET
+    ) -> Connection[AccessToken]:
+        account_id = info.context.require(Role.MANAGER).account_id
+        with refusing_bad_input():
+            page = await access_tokens.list_tokens(account_id, first=size(first), after=after or None)
+        return connect(page, AccessToken.of, lambda: access_tokens.count_tokens(account_id))
+
+    @field(
+        "The signatures and templates that wait for reviewSignature and reviewTemplate, in all accounts, the "
+        "oldest first. Needs the role OPERATOR."
+    )
+    async def pending_reviews(
+        self, info: Info, first: First = PAGE, after: After = strawberry.UNSET
+    ) -> Connection[PendingReview]:
+        info.context.require(Role.OPERATOR)
+        with refusing_bad_input():
+            page = await reviews.list_pending(first=size(first), after=after or None)
+        return connect(page, ReviewedAccounts().show, reviews.count_pending)
 
     @field(
         "Where an Excel file to fill in with numbers can be downloaded. The link needs no token and is "

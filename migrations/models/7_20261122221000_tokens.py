@@ -1,4 +1,4 @@
-"""What people need to know of tokens: a name, who made them, and when they were last used."""
+"""What people need to know of tokens: a name, a maker, the last use; and finding what waits for review."""
 
 from tortoise import BaseDBAsyncClient
 
@@ -14,11 +14,14 @@ async def upgrade(db: BaseDBAsyncClient) -> str:
             -- last_used_at changes every minute, on the same page.
             SET (fillfactor = 70);
         CREATE INDEX access_token_of_account ON access_token (account_id, id);
+        CREATE INDEX signature_to_review ON signature (created_at, id) WHERE status = 'PENDING';
+        CREATE INDEX template_to_review ON template (created_at, id) WHERE status = 'PENDING';
     """
 
 
 async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
+        DROP INDEX signature_to_review, template_to_review;
         DROP INDEX access_token_of_account;
         ALTER TABLE access_token
             DROP COLUMN name, DROP COLUMN created_by, DROP COLUMN last_used_at,
