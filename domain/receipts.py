@@ -155,18 +155,20 @@ _LEFT_OVER = _Which(
 
 
 async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
-    days = await db.fetchrow(
-        f"""
-        SELECT min(stored_at) - $2::interval AS since, max(stored_at) + $3::interval AS until
-        FROM receipt_inbox r WHERE {which.looked_at}
-        """,
-        argument,
-        LATEST,
-        ahead,
-    )
-    if days is None or days["since"] is None:
-        return set()
     async with db.transaction() as conn:
+        # Planned anew each time: a plan from when the day began would read all that has come to it since.
+        days = await conn.fetchrow(
+            f"""
+            SELECT min(stored_at) - $2::interval AS since, max(stored_at) + $3::interval AS until,
+                   set_config('plan_cache_mode', 'force_custom_plan', TRUE)
+            FROM receipt_inbox r WHERE {which.looked_at}
+            """,
+            argument,
+            LATEST,
+            ahead,
+        )
+        if days is None or days["since"] is None:
+            return set()
         matched = await conn.fetch(
             _MATCH.replace("{which}", which.chosen or which.looked_at),
             argument,
@@ -174,7 +176,8 @@ async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelt
             AHEAD,
             ahead,
             gateway_ids.COUNTED,
-            *days,
+            days["since"],
+            days["until"],
         )
         if not matched:
             return set()

@@ -16,7 +16,7 @@ import asyncpg
 from domain import db
 from domain.partitions import detach
 
-AHEAD = 7
+AHEAD = 2
 """Days made ahead of time."""
 _CLOCKS_APART = timedelta(days=2)
 """From the begin of a day to when, at the latest, a task began that has segments of that day."""

@@ -122,7 +122,7 @@ BEGIN
     ELSE
         DROP TABLE segment_before;
     END IF;
-    FOR day IN 0..7 LOOP
+    FOR day IN 0..2 LOOP
         EXECUTE format(
             'CREATE TABLE %I PARTITION OF segment FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 75)',
             'segment_' || to_char(first_free + day, 'YYYYMMDD'),
