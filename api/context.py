@@ -82,6 +82,11 @@ class Context:
         self.standing = await self.services.inquiries.standing(inquiry) if inquiry else None
         self.viewer = self.standing.viewer if self.standing else None
 
+    @property
+    def identified(self) -> bool:
+        """Whether it is known who is asking."""
+        return self.standing is not None
+
     def open_session(self) -> AbstractContextManager[Session]:
         """What ends the long connection of whoever has just been identified."""
         assert self.standing is not None, "nobody has been identified"

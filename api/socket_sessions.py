@@ -24,10 +24,15 @@ LAST_ANSWERS_WITHIN: Final = 10.0
 
 @runtime_checkable
 class InSession(Protocol):
-    """The context of a socket that has a session."""
+    """The context of a long connection that has a session."""
+
+    @property
+    def identified(self) -> bool:
+        """Whether it is known whose; without that there is no session."""
+        ...
 
     def open_session(self) -> AbstractContextManager[Session]:
-        """The session, for as long as the socket lasts."""
+        """The session, for as long as the connection lasts."""
         ...
 
 

@@ -41,7 +41,7 @@ from api import metrics
 from api.answers import ledger_of
 from api.audience import Encode, Frame, Subscribed, Told, payload_of
 from api.limits.admission import Admission, AdmittedOperation, Gate
-from api.socket_sessions import SessionSocketHandler
+from api.socket_sessions import InSession, SessionSocketHandler
 from api.sse import EventStream, asks_for_events
 from api.top_level_errors import TopLevelError, TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
@@ -319,7 +319,8 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         assert isinstance(asked, GraphQLRequestData), "batches are not taken"
         subscribed = Subscribed(asked.query or "", asked.variables, asked.operation_name)
         context = await self._context(request)
-        return EventStream(lambda: self._payloads(context, subscribed))
+        opened = context.open_session if isinstance(context, InSession) and context.identified else None
+        return EventStream(lambda: self._payloads(context, subscribed), opened)
 
     async def _payloads(self, context: object, subscribed: Subscribed) -> AsyncGenerator[str, None]:
         """The results of an operation, as JSON; its faults, too, are a result."""
