@@ -106,20 +106,32 @@ class RateLimits:
         address = address_key(request)
         if self._anonymous and (allowance := self._anonymous.take(address)).wait:
             return _too_many(allowance, "Too many requests without a valid token from this address.")
-        response = await answer(request, execute)
-        ledger = ledger_of(request)
-        if ledger is not None and ledger.standing is not None:
-            self._acquaint(token_hash, ledger.standing.viewer)
-            if self._anonymous:
-                self._anonymous.give_back(address)
-            if self._requests:
-                self._tell(response, self._requests.take(caller_key(ledger.standing.viewer)))
+        met: list[Allowance | None] = []
+
+        async def execute_if_allowed(request: Request) -> Response:
+            met.append(self._meet(request, token_hash, address))
+            if (allowance := met[0]) and allowance.wait:
+                return self._refusal(allowance)
+            return await execute(request)
+
+        response = await answer(request, execute_if_allowed)
+        if not met:  # answered without executing anything
+            met.append(self._meet(request, token_hash, address))
+        if (granted := met[0]) and not granted.wait:
+            self._tell(response, granted)
         return response
 
-    def _acquaint(self, token_hash: bytes, viewer: Viewer) -> None:
-        self._known[token_hash] = caller_key(viewer)
+    def _meet(self, request: Request, token_hash: bytes, address: str) -> Allowance | None:
+        """Count the request for its token instead of its address, if the token has turned out to be good."""
+        ledger = ledger_of(request)
+        if ledger is None or ledger.standing is None:
+            return None
+        caller = self._known[token_hash] = caller_key(ledger.standing.viewer)
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
+        if self._anonymous:
+            self._anonymous.give_back(address)
+        return self._requests.take(caller) if self._requests else None
 
     def _refusal(self, allowance: Allowance) -> Response:
         response = _too_many(allowance, self._rule())
@@ -226,7 +238,9 @@ class SocketPlace:
 
 def caller_key(viewer: Viewer) -> str:
     """What a caller's use is counted under: the same in all processes."""
-    return f"{viewer.account_id}.{viewer.token_id}"
+    if viewer.token_id is None:
+        return f"{viewer.account_id} {viewer.subject}"
+    return str(viewer.token_id)
 
 
 def address_key(connection: HTTPConnection) -> str:
