@@ -180,7 +180,7 @@ def build(
     uses = TokenUses()
     services = Services(
         settings,
-        LinkSigner(settings.signing_key()),
+        LinkSigner(*settings.signing_keys()),
         intake,
         sessions,
         RateLimits(settings),
@@ -189,7 +189,7 @@ def build(
     core = schema._schema  # noqa: SLF001 - there is no other way to it
     gate = Gate(core, limits_of(settings), TARIFF)
     answers = Answers(services.inquiries, Natures(core, gate.documents))
-    callbacks = Callbacks(settings.signing_key(), settings.opt_out_words)
+    callbacks = Callbacks(settings.signing_keys(), settings.opt_out_words)
 
     checks = Checks(lambda: services.opened_bus)
     expect_from(settings.gateways)

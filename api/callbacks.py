@@ -44,9 +44,9 @@ class _Waiting:
 class Callbacks:
     """Takes what platforms report in this process. Requests that come at the same moment share a commit."""
 
-    def __init__(self, key: bytes, opt_out_words: Collection[str]) -> None:
-        """`key` is the one that addresses are signed with."""
-        self._key = key
+    def __init__(self, keys: Collection[bytes], opt_out_words: Collection[str]) -> None:
+        """`keys` are those that addresses may be signed with."""
+        self._keys = keys
         self._opt_out_words = frozenset(opt_out_words)
         self._shard = uuid4().int % 1024
         self._has_refused = False
@@ -73,7 +73,7 @@ class Callbacks:
 
     async def _serve(self, request: Request) -> Response:
         gateway = request.path_params["gateway"]
-        if not is_genuine(self._key, gateway, request.query_params.get("signature", "")):
+        if not is_genuine(self._keys, gateway, request.query_params.get("signature", "")):
             self._refuse(gateway)
             return Response(status_code=404)
         body = await _body(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,14 +18,17 @@ from api.answers import Ledger, ledger_of
 from api.audience import Audience, Audiences, Encode, Subscribed, Told
 from api.inquiries import Inquiries
 from api.rate_limits import RateLimits, SocketPlace
+from api.sealed_cursors import CursorSeal
 from api.sessions import Session, Sessions
-from api.signed_links import LinkSigner
+from api.signed_links import Grant, LinkSigner
 from api.sse import asks_for_events
+from api.top_level_errors import TopLevelCode, TopLevelError
 from api.transport import SOCKET_PLACE, Share, Stream
 from domain import audit, db
 from domain.access import Standing, Viewer
 from domain.audit import Actor
 from domain.bus import Bus
+from domain.masking import DIGITS_SHOWN
 from domain.settings import Settings
 from domain.states import Role
 from domain.task_orders import Intake
@@ -45,6 +48,11 @@ class Services:
     rates: RateLimits
     inquiries: Inquiries = field(default_factory=Inquiries)
     opened_bus: Bus | None = None
+    cursor_seal: CursorSeal = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what follows from the settings."""
+        self.cursor_seal = CursorSeal(self.settings.signing_keys())
 
     @property
     def bus(self) -> Bus:
@@ -52,10 +60,12 @@ class Services:
         assert self.opened_bus is not None, "the application is not running"
         return self.opened_bus
 
-    def link(self, path: str, account_id: int) -> str:
-        """An address that opens `path` without a token, for a while."""
-        signed = self.signer.sign(path, account_id=account_id, now=datetime.now(UTC), lifetime=LINK_LIFETIME)
-        return f"{self.settings.public_url}{signed}"
+    def link(self, path: str, viewer: Viewer) -> str:
+        """An address that opens `path` without a token, for a while, but no longer than theirs is good."""
+        now = datetime.now(UTC)
+        lifetime = LINK_LIFETIME if viewer.expires_at is None else min(LINK_LIFETIME, viewer.expires_at - now)
+        grant = Grant(viewer.account_id, Actor.of(viewer))
+        return f"{self.settings.public_url}{self.signer.sign(path, grant, now=now, lifetime=lifetime)}"
 
 
 @dataclass(slots=True)
@@ -96,6 +106,23 @@ class Context:
         """Note that the answer shows a task."""
         if self.ledger is not None:
             self.ledger.show(view)
+
+    @property
+    def hides_numbers(self) -> bool:
+        """Whether whoever asks is to see phone numbers without their middle."""
+        return self.viewer is None or self.viewer.role in self.services.settings.masked_roles
+
+    def check_ending(self, digits: str | None) -> None:
+        """Raise `TopLevelError` if numbers may not be looked for by so many of their last digits.
+
+        Whoever sees the last four could otherwise find out the others one by one.
+        """
+        if digits is not None and len(digits) > DIGITS_SHOWN and self.hides_numbers:
+            raise TopLevelError(
+                f"Your role sees numbers without their middle and finds them by their last {DIGITS_SHOWN} "
+                "digits only.",
+                TopLevelCode.BAD_USER_INPUT,
+            )
 
     def require(self, role: Role = Role.VIEWER) -> Viewer:
         """Who is asking, if they have the rights of `role`; from now on they act. Raises `TopLevelError`."""
@@ -143,9 +170,15 @@ def sharing(audiences: Audiences) -> Share:
         def start(audience: Audience) -> Awaitable[StreamResult]:
             return stream(Context(context.services, viewer, token_given=True, audience=audience))
 
-        return audiences.follow((viewer.account_id, viewer.role), subscribed, operation, start, encode)
+        return audiences.follow(_who_may_share(viewer, subscribed), subscribed, operation, start, encode)
 
     return share
+
+
+def _who_may_share(viewer: Viewer, subscribed: Subscribed) -> Hashable:
+    """Those who are shown the same: of one account and role; and of links, which say who asked, one."""
+    whose = (viewer.account_id, viewer.role)
+    return (*whose, viewer.token_id, viewer.subject) if "Url" in subscribed.query else whose
 
 
 async def on_connect(context: Context) -> None:

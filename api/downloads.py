@@ -15,8 +15,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.signed_links import LinkExpiredError, LinkRefusedError, LinkSigner
-from domain import failures, message_reads, number_files, task_reads
+from api.signed_links import Grant, LinkExpiredError, LinkRefusedError, LinkSigner
+from domain import access, audit, db, failures, message_reads, number_files, task_reads
+from domain.audit import AuditAction, AuditObject
 from domain.number_files import FileFormat, NumberFile, sample_recipient_file
 from domain.recipient_file import RejectedRow
 from domain.states import Region
@@ -39,7 +40,7 @@ _SENT_WHOLE = 64 * 1024
 """Octets up to which a file is sent with its length, or not at all if making it fails."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
-_Answer = Callable[[Request, int], Awaitable[Response]]
+_Answer = Callable[[Request, Grant], Awaitable[Response]]
 _Pieces = AsyncGenerator[bytes, None]
 
 R = TypeVar("R")
@@ -73,12 +74,13 @@ class _Export(Generic[R]):
         ]
 
     def _answer(self, file_format: FileFormat, writing: asyncio.Semaphore) -> _Answer:
-        async def answer(request: Request, account_id: int) -> Response:
+        async def answer(request: Request, grant: Grant) -> Response:
             task_id = request.path_params["task_id"]
-            task = await task_reads.find_task(account_id, task_id) if task_id < 2**63 else None
+            task = await task_reads.find_task(grant.account_id, task_id) if task_id < 2**63 else None
             if gone := _gone(task):
                 return _refusal(gone, 404)
             assert task is not None
+            await self._record(task, file_format, grant)
             pieces = self._pieces(task, file_format, writing)
             filename = f"{self.name}-{task.id}.{file_format.value.lower()}"
             try:
@@ -87,6 +89,18 @@ class _Export(Generic[R]):
                 return _refusal(str(error), 404)
 
         return answer
+
+    async def _record(self, task: TaskView, file_format: FileFormat, grant: Grant) -> None:
+        audit.acting(grant.actor)
+        async with db.transaction() as conn:
+            await audit.record(
+                conn,
+                task.account_id,
+                AuditAction.NUMBERS_DOWNLOADED,
+                (AuditObject.TASK, task.id),
+                file=self.name,
+                format=file_format.value,
+            )
 
     async def _pieces(self, task: TaskView, file_format: FileFormat, writing: asyncio.Semaphore) -> _Pieces:
         """The file, piece by piece: each is put together in a thread, once the one before has been taken."""
@@ -161,17 +175,19 @@ def routes(signer: LinkSigner) -> list[Route]:
 
 
 def _behind_link(signer: LinkSigner, answer: _Answer) -> _Endpoint:
-    """Serve only who has a link; `answer` is told the account it was made for."""
+    """Serve only who has a link; `answer` is told what it was made for."""
 
     async def endpoint(request: Request) -> Response:
         signature = request.query_params.get("signature", "")
         try:
-            account_id = signer.verify(request.scope["path"], signature, now=datetime.now(UTC))
+            grant = signer.verify(request.scope["path"], signature, now=datetime.now(UTC))
         except LinkExpiredError:
             return _refusal("This link has expired. Ask for a new one where you got it.", 403)
         except LinkRefusedError:
             return _refusal("This link was not made by this service, or is incomplete.", 403)
-        return await answer(request, account_id)
+        if grant.actor.id is not None and not await access.is_good(grant.actor.id):
+            return _refusal("The token this link was asked for with has expired or was revoked.", 403)
+        return await answer(request, grant)
 
     return endpoint
 
@@ -180,7 +196,7 @@ def _refusal(text: str, status: int) -> Response:
     return PlainTextResponse(f"{text}\n", status, _HEADERS)
 
 
-async def _sample(_: Request, __: int) -> Response:
+async def _sample(_: Request, __: Grant) -> Response:
     return Response(
         await asyncio.to_thread(sample_recipient_file),
         media_type=_MEDIA_TYPES[FileFormat.XLSX],

@@ -161,6 +161,20 @@ async def viewer_of(token: str) -> Viewer | None:
     return standing.viewer if standing else None
 
 
+async def is_good(token_id: int) -> bool:
+    """Whether a token has neither expired nor been revoked."""
+    good: bool = await db.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM access_token
+            WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > groupsms_now())
+        )
+        """,
+        token_id,
+    )
+    return good
+
+
 async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
     """Answer many inquiries with one statement; nothing for a token that is unknown, expired or revoked."""
     rows = await db.fetch(

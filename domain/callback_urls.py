@@ -2,13 +2,15 @@
 
 Huawei Cloud's platform does not authenticate its status reports ("Status Report Receiving API",
 prerequisites), so the address itself is the secret: it carries a signature over the gateway's name. Every
-process with the same key makes and accepts the same address, for ever.
+process with the same key makes and accepts the same address, for ever; so does one that accepts that key
+beside its own.
 """
 
 from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from domain.settings import Settings
@@ -27,9 +29,10 @@ def callback_url(settings: Settings, gateway: str) -> str:
     return f"{settings.public_url}{callback_path(gateway)}?signature={signature}"
 
 
-def is_genuine(key: bytes, gateway: str, signature: str) -> bool:
-    """Whether a report for this gateway came to an address that was made with this key."""
-    return hmac.compare_digest(_signature(key, gateway).encode(), signature.encode(errors="replace"))
+def is_genuine(keys: Collection[bytes], gateway: str, signature: str) -> bool:
+    """Whether a report for this gateway came to an address that was made with one of these keys."""
+    given = signature.encode(errors="replace")
+    return any(hmac.compare_digest(_signature(key, gateway).encode(), given) for key in keys)
 
 
 def is_local(url: str) -> bool:

@@ -6,6 +6,9 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
+DIGITS_SHOWN = 4
+"""How many digits at the end of a masked number are shown."""
+
 # Longer than a clock reading or a port, as short as a number may be; not inside an identifier or a fraction.
 _NUMBER = re.compile(r"(?<![\w.])(\+?\d{3})\d{2,10}(\d{2})(?!\w)")
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
@@ -28,7 +31,7 @@ def masked_number(text: str) -> str:
         hidden = digits[:-2]
         return "".join("*" if at in hidden else character for at, character in enumerate(text))
     head = min(5, len(digits) - 8)
-    return f"{text[: digits[head]]}****{text[digits[-4] :]}"
+    return f"{text[: digits[head]]}****{text[digits[-DIGITS_SHOWN] :]}"
 
 
 def mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -24,6 +24,7 @@ from domain import audit, db, paging
 from domain.access import Viewer
 from domain.audit import AuditAction
 from domain.errors import ErrorCode, InvalidInput, RecipientListError, RecipientSummary
+from domain.masking import masked_number
 from domain.paging import Page
 from domain.recipient_file import (
     LIST_LIMIT,
@@ -188,7 +189,8 @@ async def remove_opt_outs(viewer: Viewer, numbers: Sequence[str]) -> int:
     read = await _read(numbers, ReadLimits())
     if wrong := [row for row in read.rejected if row.reason is not RowRejection.DUPLICATE]:
         raise InvalidInput(
-            f"{len(wrong)} of these are no numbers, the first being number {wrong[0].row}: {wrong[0].value}",
+            f"{len(wrong)} of these are no numbers, the first being number {wrong[0].row}: "
+            f"{masked_number(wrong[0].value)}",
             "numbers",
         )
     async with db.transaction() as conn:

@@ -32,6 +32,9 @@ EXTERNAL_ID_SCHEMES = ("huawei", "huawei+http")
 """Of gateways whose platform sends only its own templates, by the ids it gave them."""
 GATEWAY_SCHEMES = ("smpp", "smpps", *EXTERNAL_ID_SCHEMES, "simulator")
 
+SHORTEST_KEY = 32
+"""Characters of a secret key, at least."""
+
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:/]*)(:\d{1,5})?(/.*)?")
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CLOSED_HOME_FALLBACK = Path("/var/lib/groupsms")
@@ -81,7 +84,15 @@ class Settings(BaseSettings):
         default="", description="the http:// or https:// address under which clients reach the API"
     )
     secret_key: SecretStr | None = Field(
-        default=None, min_length=32, description="at least 32 characters that nobody can guess"
+        default=None, min_length=SHORTEST_KEY, description="at least 32 characters that nobody can guess"
+    )
+    accepted_secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        repr=False,
+        description=(
+            "keys beside SECRET_KEY whose signatures are good, separated by spaces: the one before it or the "
+            "one after it"
+        ),
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description='origins such as https://app.example.com, separated by commas, or "*"'
@@ -228,6 +239,18 @@ class Settings(BaseSettings):
                 raise ValueError(f"has for the gateway {name!r} a value that {error}") from None
         return named
 
+    @field_validator("accepted_secret_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, keys: object) -> object:
+        return keys.split() if isinstance(keys, str) else keys
+
+    @field_validator("accepted_secret_keys")
+    @classmethod
+    def _keys_are_long(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):
+            raise ValueError(f"has a key of fewer than {SHORTEST_KEY} characters")
+        return keys
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_origins(cls, origins: object) -> object:
@@ -330,6 +353,11 @@ class Settings(BaseSettings):
             name for name, url in self.gateways.items() if urlsplit(url).scheme in EXTERNAL_ID_SCHEMES
         )
 
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """`signing_key`, and after it those whose signatures are good as well. Raises `SettingsError`."""
+        accepted = (key.get_secret_value().encode() for key in self.accepted_secret_keys)
+        return self.signing_key(), *accepted
+
     def signing_key(self) -> bytes:
         """The key of signed links: SECRET_KEY, or else a random one kept in the data directory.
 
@@ -404,7 +432,7 @@ def _complaint(field: str, error: Any) -> str:
     if error["type"] == "value_error":
         return f"{variable} {error['ctx']['error']}: {_expected(field)}"
     given = next((os.environ[name] for name in os.environ if name.upper() == variable), None)
-    secret = field in {"secret_key", "gateways", "database_url", "redis_url"}
+    secret = field in {"secret_key", "accepted_secret_keys", "gateways", "database_url", "redis_url"}
     found = "has a wrong value" if secret or given is None else f"is {given!r}"
     return f"{variable} {found}: {_expected(field)}"
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import strawberry
 
+from api.plain_fields import HOLDS_NUMBER
 from api.schema import global_ids
 from api.schema.enums import FailureCause, HandoverState, Region, RowRejection, SendResult
 from api.schema.fields import field
@@ -110,7 +111,10 @@ class RejectedRow:
     row: int = strawberry.field(
         description="Its row in the sheet, from 1; in a list of numbers its place, from 1."
     )
-    value: str = strawberry.field(description="The text as it was found.")
+    value: str = strawberry.field(
+        description="The text as it was found; for roles that see numbers masked, masked likewise.",
+        metadata={HOLDS_NUMBER: True},
+    )
     reason: RowRejection = strawberry.field(description="Why it was deleted.")
     suggestion: PhoneNumber | None = strawberry.field(
         description="The number that was probably meant, for a person to confirm. Nothing is sent to it."

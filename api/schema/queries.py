@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import strawberry
@@ -24,6 +25,7 @@ from api.schema.reviews import PendingReview, ReviewedAccounts
 from api.schema.task_lists import TaskConnection, TaskFilterInput, TaskOrder, list_tasks
 from api.schema.tasks import Task
 from api.schema.tokens import AccessToken
+from api.sealed_cursors import SealedCursors
 from domain import (
     access,
     access_tokens,
@@ -186,8 +188,12 @@ class Query:
     ) -> Connection[OptOut]:
         account_id = info.context.require().account_id
         ending = number_ends_with or None
+        info.context.check_ending(ending)
+        seal = info.context.services.cursor_seal
         with refusing_bad_input():
-            page = await opt_outs.list_opt_outs(account_id, ending, first=size(first), after=after or None)
+            place = seal.open(after or None)
+            page = await opt_outs.list_opt_outs(account_id, ending, first=size(first), after=place)
+        page = replace(page, cursors=SealedCursors(page.cursors, seal))
         return connect(page, OptOut.of, lambda: opt_outs.count_opt_outs(account_id, ending))
 
     @field("What people answered, newest first.")
@@ -202,6 +208,7 @@ class Query:
     ) -> Connection[Reply]:
         account_id = info.context.require().account_id
         chosen = filter.chosen() if filter else ReplyFilter()
+        info.context.check_ending(chosen.number_ends_with)
         with refusing_bad_input():
             page = await replies.list_replies(account_id, chosen, first=size(first), after=after or None)
         loaders = Loaders(account_id)
@@ -256,5 +263,4 @@ class Query:
         "good for 15 minutes."
     )
     async def sample_recipient_file_url(self, info: Info) -> str:
-        account_id = info.context.require().account_id
-        return info.context.services.link(SAMPLE_PATH, account_id)
+        return info.context.services.link(SAMPLE_PATH, info.context.require())

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import strawberry
 
+from api.plain_fields import HOLDS_NUMBER
 from api.schema import global_ids
 from api.schema.fields import field
 from api.schema.loaders import Loaders
@@ -41,7 +42,11 @@ class ReplyFilterInput:
 )
 class Reply(Node):
     number: str = strawberry.field(
-        description="Who wrote: E.164 with plus, or what the carrier gave if that is no number."
+        description=(
+            "Who wrote: E.164 with plus, or what the carrier gave if that is no number. For roles that see "
+            "numbers masked, without its middle."
+        ),
+        metadata={HOLDS_NUMBER: True},
     )
     sender: str = strawberry.field(description="The sender it answers, as the carrier gave it.")
     text: str = strawberry.field(description="What it says.")

@@ -65,7 +65,10 @@ DECIMAL: ScalarDefinition = scalar(
 
 PHONE_NUMBER: ScalarDefinition = scalar(
     name="PhoneNumber",
-    description="A phone number in the international form E.164, with its plus sign: +8613800138000.",
+    description=(
+        "A phone number in the international form E.164, with its plus sign: +8613800138000. Roles named by "
+        "the setting GROUPSMS_MASKED_ROLES see it without its middle: +86138****8000."
+    ),
     specified_by_url="https://www.itu.int/rec/T-REC-E.164",
     serialize=str,
     parse_value=lambda value: PhoneNumber(str(value)),

@@ -220,6 +220,7 @@ class Task(Node):
     @field("Its numbers, in the order of the list, and what became of each.")
     async def messages(
         self,
+        info: Info,
         first: First = PAGE,
         after: After = strawberry.UNSET,
         filter: Annotated[  # noqa: A002 - the public name
@@ -227,6 +228,7 @@ class Task(Node):
         ] = strawberry.UNSET,
     ) -> Connection[Message]:
         chosen = filter.chosen() if filter else MessageFilter()
+        info.context.check_ending(chosen.number_ends_with)
         view = self.view
         with refusing_bad_input():
             page = await message_reads.list_messages(view.id, chosen, first=size(first), after=after or None)
@@ -259,7 +261,7 @@ class Task(Node):
     @field(
         "Where the failed numbers can be downloaded as a file of the recipient file's layout, with the "
         "reason beside each. The link needs no token and is good for 15 minutes. Null while nothing failed, "
-        "and once messagesPurgedAt is set."
+        "once messagesPurgedAt is set, and for roles that see numbers masked."
     )
     def failed_numbers_url(
         self,
@@ -268,17 +270,18 @@ class Task(Node):
             FileFormat | None, strawberry.argument(description="What kind of file.")
         ] = FileFormat.XLSX,
     ) -> str | None:
-        if not self.view.counts.failed or self.view.messages_purged_at:
+        if not self.view.counts.failed or self.view.messages_purged_at or info.context.hides_numbers:
             return None
         path = failed_numbers_path(self.view.id, format or FileFormat.XLSX)
-        return info.context.services.link(path, self.view.account_id)
+        return info.context.services.link(path, info.context.require())
 
     @field(
         "Where the rows that were deleted from the recipient list can be downloaded, to be mended and "
         "uploaded again. Column A has the text as found, to be corrected there; it is blank where there is "
         "nothing to mend (duplicates and opted-out numbers). Beside it are a suggested number, the reason, "
         "the row in the original list, and the text as found once more. The link needs no token and is good "
-        "for 15 minutes. Null if no row was deleted, and once messagesPurgedAt is set."
+        "for 15 minutes. Null if no row was deleted, once messagesPurgedAt is set, and for roles that see "
+        "numbers masked."
     )
     def rejected_rows_url(
         self,
@@ -287,10 +290,10 @@ class Task(Node):
             FileFormat | None, strawberry.argument(description="What kind of file.")
         ] = FileFormat.XLSX,
     ) -> str | None:
-        if not self.view.recipients.deleted or self.view.messages_purged_at:
+        if not self.view.recipients.deleted or self.view.messages_purged_at or info.context.hides_numbers:
             return None
         path = rejected_rows_path(self.view.id, format or FileFormat.XLSX)
-        return info.context.services.link(path, self.view.account_id)
+        return info.context.services.link(path, info.context.require())
 
     @staticmethod
     def of(view: TaskView, loaders: Loaders) -> Task:

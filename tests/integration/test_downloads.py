@@ -20,8 +20,9 @@ from structlog.testing import capture_logs
 
 from api import downloads
 from api.downloads import SAMPLE_PATH, failed_numbers_path
-from api.signed_links import LinkSigner
-from domain import access, db, dispatch
+from api.signed_links import Grant, LinkSigner
+from domain import access, db, dispatch, purging
+from domain.audit import Actor, ActorKind
 from domain.number_files import FileFormat
 from domain.ports import ReceiptState
 from domain.recipient_file import read_recipients
@@ -32,6 +33,13 @@ from tests.integration.world import World, eventually, receipt
 
 ORIGIN = "https://app.example.com"
 URLS = "{ tasks { nodes { xlsx: failedNumbersUrl csv: failedNumbersUrl(format: CSV) } } }"
+PURGED = """{
+    tasks { nodes {
+        messagesPurgedAt failedNumbersUrl rejectedRowsUrl
+        counts { total delivered failed } failureReasons { count }
+        messages { nodes { number } totalCount } rejectedRows { nodes { value } totalCount }
+    } }
+}"""
 LIFETIME = timedelta(minutes=15)
 
 
@@ -84,8 +92,13 @@ async def link_to_many(api: Api, world: World) -> str:
     )
     path = failed_numbers_path(task_id, FileFormat.CSV)
     signer = LinkSigner(api.settings.signing_key())
-    signed = signer.sign(path, account_id=world.viewer.account_id, now=datetime.now(UTC), lifetime=LIFETIME)
+    signed = signer.sign(path, granted(world.viewer.account_id), now=datetime.now(UTC), lifetime=LIFETIME)
     return f"{api.url}{signed}"
+
+
+def granted(account_id: int) -> Grant:
+    """A link that nobody's token has to stand for."""
+    return Grant(account_id, Actor(ActorKind.SYSTEM))
 
 
 def reads_of(asked: list[str]) -> int:
@@ -190,10 +203,13 @@ async def test_a_file_that_fails_in_the_middle_is_seen_to_be_cut(api: Api, world
             await db.fetch("ALTER TABLE lost RENAME TO message")
 
 
-async def test_a_file_of_a_task_that_is_deleted_meanwhile_is_seen_to_be_cut(api: Api, world: World) -> None:
+@pytest.mark.parametrize("gone", ["DELETE FROM task", "UPDATE task SET messages_purged_at = groupsms_now()"])
+async def test_a_file_of_a_task_that_goes_meanwhile_is_seen_to_be_cut(
+    api: Api, world: World, gone: str
+) -> None:
     url = await link_to_many(api, world)
     async with opened(url) as response:
-        await db.fetch("DELETE FROM task")
+        await db.fetch(gone)
         await db.fetch("DELETE FROM message")
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
             await response.aread()
@@ -238,15 +254,15 @@ async def test_links_that_are_not_ours(api: Api, client: Client, world: World, p
     now = datetime.now(UTC)
     account = world.viewer.account_id
     forged = LinkSigner(b"another key altogether, of 32 octets").sign(
-        path, account_id=account, now=now, lifetime=LIFETIME
+        path, granted(account), now=now, lifetime=LIFETIME
     )
     own = LinkSigner(api.settings.signing_key())
-    elsewhere = own.sign("/downloads/other.xlsx", account_id=account, now=now, lifetime=LIFETIME)
+    elsewhere = own.sign("/downloads/other.xlsx", granted(account), now=now, lifetime=LIFETIME)
     for link in (path, f"{path}?signature=x", forged, f"{path}?{urlsplit(elsewhere).query}"):
         response = await api.http.get(f"{api.url}{link}", headers=client.headers)
         assert response.status_code == 403
         assert "not made by this service" in response.text
-    expired = own.sign(path, account_id=account, now=now - timedelta(hours=1), lifetime=LIFETIME)
+    expired = own.sign(path, granted(account), now=now - timedelta(hours=1), lifetime=LIFETIME)
     response = await api.http.get(f"{api.url}{expired}", headers=client.headers)
     assert response.status_code == 403
     assert "expired" in response.text
@@ -258,7 +274,7 @@ async def test_a_link_is_good_for_a_quarter_of_an_hour(api: Api, client: Client,
     signer = LinkSigner(api.settings.signing_key())
     signature = url.query.removeprefix("signature=")
     soon = datetime.now(UTC) + timedelta(minutes=14)
-    assert signer.verify(url.path, signature, now=soon) == world.viewer.account_id
+    assert signer.verify(url.path, signature, now=soon).account_id == world.viewer.account_id
 
 
 async def test_a_link_opens_nothing_of_another_account(api: Api, world: World) -> None:
@@ -268,7 +284,7 @@ async def test_a_link_opens_nothing_of_another_account(api: Api, world: World) -
     signer = LinkSigner(api.settings.signing_key())
     link = signer.sign(
         failed_numbers_path(task_id, FileFormat.CSV),
-        account_id=rival.account_id,
+        granted(rival.account_id),
         now=datetime.now(UTC),
         lifetime=LIFETIME,
     )
@@ -282,6 +298,28 @@ async def test_a_link_to_a_task_that_is_gone(api: Api, client: Client, world: Wo
     for url in links.values():
         response = await api.http.get(url)
         assert (response.status_code, response.text) == (404, "The task has been deleted.\n")
+
+
+async def test_a_task_whose_numbers_are_no_longer_kept(api: Api, client: Client, world: World) -> None:
+    await with_failures(world)
+    links = await urls(client)
+    assert (await client.run("{ tasks { nodes { messagesPurgedAt } } }"))["tasks"]["nodes"] == [
+        {"messagesPurgedAt": None}
+    ]
+    await db.fetch("UPDATE task SET finished_at = groupsms_now() - interval '91 days'")
+    assert (await purging.purge(90)).tasks == 1
+    for url in links.values():
+        response = await api.http.get(url)
+        assert (response.status_code, response.text) == (
+            404,
+            "The numbers of this task are no longer kept.\n",
+        )
+    [task] = (await client.run(PURGED))["tasks"]["nodes"]
+    assert task["messagesPurgedAt"].endswith("Z") or "+00:00" in task["messagesPurgedAt"]
+    assert task["counts"] == {"total": 3, "delivered": 1, "failed": 2}
+    assert task["failureReasons"] == [{"count": 2}]
+    assert (task["failedNumbersUrl"], task["rejectedRowsUrl"]) == (None, None)
+    assert task["messages"] == task["rejectedRows"] == {"nodes": [], "totalCount": 0}
 
 
 async def test_a_page_of_another_origin_downloads(api: Api, client: Client, world: World) -> None:

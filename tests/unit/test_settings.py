@@ -85,7 +85,7 @@ def test_what_is_set_counts(
         ("PORT", "65536", "PORT is '65536': expected a TCP port from 1 to 65535"),
         ("PROT", "1", "PROT is not a setting: did you mean GROUPSMS_PORT?"),
         ("DATABASEURL", "x", "DATABASEURL is not a setting: did you mean GROUPSMS_DATABASE_URL?"),
-        ("QQQQ", "1", "QQQQ is not a setting: known are GROUPSMS_CORS_ORIGINS, "),
+        ("QQQQ", "1", "QQQQ is not a setting: known are GROUPSMS_ACCEPTED_SECRET_KEYS, "),
         ("GATEWAYS__", "x", "GATEWAYS__ is not a setting: "),
         ("DATABASE_URL", "hunter2", "DATABASE_URL is not a URL: expected a URL such as postgresql://"),
         (
