@@ -16,7 +16,7 @@ from tests.bench import postgraphile
 from tests.bench.figures import Figure
 from tests.bench.filling import fill
 from tests.bench.http_load import Asked, ask
-from tests.bench.stage import stage
+from tests.bench.stage import LIFTED, stage
 from tests.e2e.line import Line, create, free_port, make_international
 
 SEVEN_FIELDS = "id name status createdAt sendAt segmentsPerMessage revision"
@@ -42,7 +42,7 @@ SMALLER_BY = 1.5
 async def bench() -> AsyncIterator[Figure]:
     """Requests a second beside those of peers; then seconds beside those in an almost empty database."""
     async with stage() as line:
-        _, client = await line.api()
+        _, client = await line.api(**LIFTED)
         order = await make_international(client, "Our new store opens on Saturday.")
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         pattern = await create(client, order, ["+447400000001"], sendAt=tomorrow.isoformat())

@@ -15,7 +15,7 @@ import psutil
 from api.demo.service_client import ServiceClient
 from tests.bench.figures import Figure
 from tests.bench.socket_load import Crowd
-from tests.bench.stage import stage, stopwatch
+from tests.bench.stage import LIFTED, stage, stopwatch
 from tests.e2e.line import Child, create, make_international
 
 SUBSCRIBERS = int(os.environ.get("BENCH_SUBSCRIBERS", "5_000"))
@@ -40,7 +40,7 @@ async def bench() -> AsyncIterator[Figure]:
     # Thousands of clients live in this process: the collector is to stop neither side's clock.
     gc.set_threshold(50_000, 20, 100)
     async with stage() as line:
-        child, client = await line.api()
+        child, client = await line.api(**LIFTED)
         made = await make_international(client, "Our new store opens on Saturday.")
         task = await create(client, made, ["+447400000001"], sendAt=_in(days=1))
         socket = client.base_url.replace("http", "ws", 1) + "/graphql"
