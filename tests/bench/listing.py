@@ -42,7 +42,7 @@ SMALLER_BY = 1.5
 async def bench() -> AsyncIterator[Figure]:
     """Requests a second beside those of peers; then seconds beside those in an almost empty database."""
     async with stage() as line:
-        _, client = await line.api(**LIFTED)
+        _, client = await line.api(None, **LIFTED)
         order = await make_international(client, "Our new store opens on Saturday.")
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         pattern = await create(client, order, ["+447400000001"], sendAt=tomorrow.isoformat())

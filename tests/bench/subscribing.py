@@ -40,7 +40,7 @@ async def bench() -> AsyncIterator[Figure]:
     # Thousands of clients live in this process: the collector is to stop neither side's clock.
     gc.set_threshold(50_000, 20, 100)
     async with stage() as line:
-        child, client = await line.api(**LIFTED)
+        child, client = await line.api(None, **LIFTED)
         made = await make_international(client, "Our new store opens on Saturday.")
         task = await create(client, made, ["+447400000001"], sendAt=_in(days=1))
         socket = client.base_url.replace("http", "ws", 1) + "/graphql"
