@@ -16,8 +16,18 @@ from domain.engines import Engines
 from domain.settings import PREFIX, Settings
 from domain.states import Role
 from tests.conftest import keeper_of
+from tests.integration.world import World
 
-COMMANDS = (["serve"], ["work"], ["migrate"], ["token"], ["token", "create"], ["demo"], ["callback-url"])
+COMMANDS = (
+    ["serve"],
+    ["work"],
+    ["migrate"],
+    ["token"],
+    ["token", "create"],
+    ["demo"],
+    ["callback-url"],
+    ["purge"],
+)
 
 
 def groupsms(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -62,7 +72,7 @@ def help_text() -> str:
 def test_help_names_every_setting_and_command(help_text: str) -> None:
     for name in Settings.model_fields:
         assert f"{PREFIX}{name.upper()}" in help_text
-    for command in ("demo", "migrate", "serve", "smsc", "token", "work"):
+    for command in ("demo", "migrate", "purge", "serve", "smsc", "token", "work"):
         assert f"\n  {command} " in help_text
 
 
@@ -127,6 +137,30 @@ async def test_token_create_prints_the_token_alone(database_url: str) -> None:
     assert viewer is not None
     assert (viewer.account_name, viewer.role) == ("acme", Role.SENDER)
     assert (viewer.time_zone, viewer.currency) == ("Europe/Madrid", "EUR")
+
+
+async def test_purge_says_what_it_did_and_would_do(database_url: str) -> None:
+    async with db.connected(database_url, pool_size=1):
+        world = await World.make("Acme")
+        await world.create(3)
+        await db.fetch(
+            """
+            UPDATE task SET status = 'CANCELED', cancel_reason = 'USER',
+                            finished_at = groupsms_now() - interval '20 days'
+            """
+        )
+    theirs = "messages of 1 tasks that ended more than 10 days ago, and 0 replies"
+    asked: tuple[tuple[list[str], str], ...] = (
+        (["purge"], "purged 0 messages of 0 tasks that ended more than 90 days ago, and 0 replies"),
+        (["purge", "--days", "10", "--dry-run"], f"would purge 3 {theirs}"),
+        (["purge", "--days", "10"], f"purged 3 {theirs}"),
+    )
+    for command, said in asked:
+        done = groupsms(*command, database_url=database_url)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
+    refused = groupsms("purge", "--days", "6", database_url=database_url)
+    assert refused.returncode == 2
+    assert "6 is not in the range x>=7" in refused.stderr
 
 
 def test_token_create_with_nothing_set_uses_an_engine_of_its_own(data_dir: Path) -> None:

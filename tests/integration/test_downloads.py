@@ -306,7 +306,7 @@ async def test_a_task_whose_numbers_are_no_longer_kept(api: Api, client: Client,
     assert (await client.run("{ tasks { nodes { messagesPurgedAt } } }"))["tasks"]["nodes"] == [
         {"messagesPurgedAt": None}
     ]
-    await db.fetch("UPDATE task SET finished_at = groupsms_now() - interval '91 days'")
+    await db.fetch("UPDATE task SET status = 'COMPLETED', finished_at = groupsms_now() - interval '91 days'")
     assert (await purging.purge(90)).tasks == 1
     for url in links.values():
         response = await api.http.get(url)

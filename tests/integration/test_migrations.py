@@ -23,7 +23,7 @@ from tortoise.fields.relational import ForeignKeyFieldInstance
 from tortoise.models import Model
 
 import migrations
-from domain import db
+from domain import db, message_stores
 from domain.engines import Engines
 from domain.errors import DatabaseUnavailable
 from domain.ports import ReceiptState
@@ -161,6 +161,12 @@ async def test_a_database_of_the_first_release_is_brought_up_with_its_data(empty
         assert [tuple(failure) for failure in failures] == [("", 1), ("BLACK", 1)]
         usage = await db.fetch("SELECT period, messages, segments FROM sending_usage ORDER BY 1")
         assert [tuple(each) for each in usage] == [("DAY", 1, 1), ("MONTH", 1, 1)]
+        # What was there is the first store; the next task comes into another, and the first can be dropped.
+        world = await World.make("Another")
+        await world.check(await world.sent(2))
+        await db.fetch("UPDATE task SET messages_purged_at = groupsms_now() WHERE name = 'Old'")
+        assert await message_stores.drop_unneeded() == 1
+        assert await db.fetchval("SELECT count(*) FROM message") == 2
 
 
 async def test_each_step_back_undoes_its_step_and_the_last_leaves_nothing(empty_url: str) -> None:
