@@ -53,7 +53,7 @@ async def add_opt_outs(info: Info, wanted: Annotated[AddOptOutsInput, INPUT]) ->
     viewer = info.context.require(Role.MANAGER)
     services = info.context.services
     done = Added(0, 0, ())
-    with collecting() as errors:
+    with collecting() as errors, services.rates.importing(viewer):
         file = _path(wanted.file or None, services.settings.upload_limit)
         done = await opt_outs.add_opt_outs(viewer, wanted.numbers or [], file, services.intake.limits)
     return AddOptOutsPayload(
