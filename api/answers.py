@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,10 +21,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from api import auth, metrics
+from api.identity_provider import NotVouchedError
 from api.inquiries import Inquiries
 from api.reuse import Nature, Natures
 from api.sse import asks_for_events
-from domain.access import Inquiry, Standing
+from domain.access import Standing
 from domain.states import Role
 from domain.task_reads import TaskView
 
@@ -96,8 +97,11 @@ class _Kept:
 class Answers:
     """The kept answers of a process."""
 
-    def __init__(self, inquiries: Inquiries, natures: Natures) -> None:
+    def __init__(
+        self, inquiries: Inquiries, natures: Natures, identities: auth.Identities | None = None
+    ) -> None:
         self._inquiries = inquiries
+        self._identities = identities or auth.Identities()
         self._natures = natures
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._octets = 0
@@ -109,7 +113,10 @@ class Answers:
 
         `execute` finds a `Ledger` in the request's scope. Raises what it raises, and what the database does.
         """
-        asked = auth.inquiry_of(request.headers.get(auth.HEADER))
+        try:
+            asked = await self._identities.inquiry_of(request.headers.get(auth.HEADER))
+        except NotVouchedError:
+            asked = None  # whoever executes it finds out, too, and says why
         if asked is None:
             return await execute(request)
         token_hash = asked.token_hash
@@ -120,7 +127,9 @@ class Answers:
             kept = None
             if body is not None and (caller := self._callers.get(token_hash)):
                 kept = self._kept.get((*caller, accepted, body))
-            standing = await self._inquiries.standing(Inquiry(token_hash, kept.task_ids) if kept else asked)
+            standing = await self._inquiries.standing(
+                replace(asked, task_ids=kept.task_ids) if kept else asked
+            )
             ledger = request.scope[_LEDGER] = Ledger(standing)
             if standing is None or body is None:
                 return await execute(request)

@@ -21,11 +21,13 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from api import downloads
 from api.answers import Answers
 from api.audience import Audiences
+from api.auth import Identities
 from api.body_limit import BodyLimit
 from api.callbacks import Callbacks
 from api.client_address import TrustedProxies
 from api.context import Services, context_factory, on_connect, sharing
 from api.graphiql import assets, page
+from api.identity_provider import identity_provider
 from api.inquiries import Inquiries
 from api.limits.admission import Gate, Limits
 from api.observation import Observed
@@ -185,10 +187,11 @@ def build(
         sessions,
         RateLimits(settings),
         Inquiries(uses.note),
+        Identities(identity_provider(settings)),
     )
     core = schema._schema  # noqa: SLF001 - there is no other way to it
     gate = Gate(core, limits_of(settings), TARIFF)
-    answers = Answers(services.inquiries, Natures(core, gate.documents))
+    answers = Answers(services.inquiries, Natures(core, gate.documents), services.identities)
     callbacks = Callbacks(settings.signing_keys(), settings.opt_out_words)
 
     checks = Checks(lambda: services.opened_bus)

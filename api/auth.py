@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from api.identity_provider import IdentityProvider, NotVouchedError, looks_signed, unknown_account
 from api.top_level_errors import TopLevelCode, TopLevelError
 from domain import access
 from domain.access import Inquiry, Viewer
@@ -17,15 +19,48 @@ _HOW = (
 )
 
 
-def inquiry_of(authorization: object) -> Inquiry | None:
-    """What to ask about the value of an Authorization header; None if it holds no bearer token."""
+def bearer_of(authorization: object) -> str | None:
+    """The token in the value of an Authorization header; None if it holds no bearer token."""
     if not isinstance(authorization, str):
         return None
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or not token.isascii():
         return None
-    return Inquiry(access.hash_of(token))
+    return token
+
+
+def inquiry_of(authorization: object) -> Inquiry | None:
+    """What to ask about a token of ours; None if there is no bearer token."""
+    token = bearer_of(authorization)
+    return Inquiry(access.hash_of(token)) if token is not None else None
+
+
+class Identities:
+    """Tells tokens of ours from those of an identity provider, if one is set."""
+
+    def __init__(self, provider: IdentityProvider | None = None) -> None:
+        self._provider = provider
+
+    async def inquiry_of(self, authorization: object) -> Inquiry | None:
+        """What to ask of the database about whoever sent this header; None if it holds no bearer token.
+
+        Raises `NotVouchedError` for a token that the provider doesn't vouch for.
+        """
+        inquiry = inquiry_of(authorization)
+        if self._provider is None or inquiry is None:
+            return inquiry
+        token = bearer_of(authorization)
+        assert token is not None, "there is an inquiry about it"
+        if not looks_signed(token):
+            return inquiry
+        return replace(inquiry, vouched=await self._provider.vouch(token, inquiry.token_hash))
+
+    def refusal(self, authorization: object) -> NotVouchedError | None:
+        """Why a token that the provider vouches for opens nothing; None for all others."""
+        inquiry = inquiry_of(authorization)
+        vouched = self._provider.recall(inquiry.token_hash) if self._provider and inquiry else None
+        return unknown_account(vouched) if vouched else None
 
 
 def in_connection_init(payload: Mapping[str, object]) -> object:

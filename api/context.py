@@ -16,6 +16,7 @@ from strawberry.schema.schema import StreamResult
 from api import auth
 from api.answers import Ledger, ledger_of
 from api.audience import Audience, Audiences, Encode, Subscribed, Told
+from api.identity_provider import NotVouchedError
 from api.inquiries import Inquiries
 from api.rate_limits import RateLimits, SocketPlace
 from api.sealed_cursors import CursorSeal
@@ -47,6 +48,7 @@ class Services:
     sessions: Sessions
     rates: RateLimits
     inquiries: Inquiries = field(default_factory=Inquiries)
+    identities: auth.Identities = field(default_factory=auth.Identities)
     opened_bus: Bus | None = None
     cursor_seal: CursorSeal = field(init=False)
 
@@ -77,6 +79,8 @@ class Context:
     standing: Standing | None = None
     """As of when they were identified."""
     token_given: bool = False
+    refusal: NotVouchedError | None = None
+    """Why an identity provider's token is not taken."""
     connection_params: dict[str, object] = field(default_factory=dict)
     ledger: Ledger | None = None
     """What is shown in answer to this request, if anybody wants to know."""
@@ -88,9 +92,17 @@ class Context:
     async def identify(self, authorization: object) -> None:
         """Find out who is asking."""
         self.token_given = authorization is not None
-        inquiry = auth.inquiry_of(authorization)
+        self.standing = self.viewer = self.refusal = None
+        try:
+            inquiry = await self.services.identities.inquiry_of(authorization)
+        except NotVouchedError as refusal:
+            self.refusal = refusal
+            return
         self.standing = await self.services.inquiries.standing(inquiry) if inquiry else None
-        self.viewer = self.standing.viewer if self.standing else None
+        if self.standing is not None:
+            self.viewer = self.standing.viewer
+        else:
+            self.refusal = self.services.identities.refusal(authorization)
 
     @property
     def identified(self) -> bool:
@@ -126,6 +138,8 @@ class Context:
 
     def require(self, role: Role = Role.VIEWER) -> Viewer:
         """Who is asking, if they have the rights of `role`; from now on they act. Raises `TopLevelError`."""
+        if self.refusal is not None:
+            raise self.refusal
         viewer = auth.require(self.viewer, role, token_given=self.token_given)
         audit.acting(Actor.of(viewer))
         return viewer
@@ -145,7 +159,8 @@ def context_factory(services: Services) -> Callable[[HTTPConnection], Awaitable[
             viewer = standing.viewer if standing else None
             # A stream is shown to nobody else, and would have no end of what it shows.
             noted = None if asks_for_events(connection) else ledger
-            return Context(services, viewer, standing, authorization is not None, ledger=noted)
+            refusal = None if standing else services.identities.refusal(authorization)
+            return Context(services, viewer, standing, authorization is not None, refusal, ledger=noted)
         context = Context(services, place=connection.scope.get(SOCKET_PLACE))
         await context.identify(authorization)
         return context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -50,12 +50,24 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an identity provider says of the holder of a token that it has signed."""
+
+    account_name: str
+    role: Role
+    subject: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Inquiry:
     """Whom a token speaks for, and whether counters of these tasks have moved."""
 
     token_hash: bytes
     task_ids: str = "{}"
     """Written as PostgreSQL writes an array."""
+    vouched: Vouched | None = None
+    """None: it is a token of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +188,25 @@ async def is_good(token_id: int) -> bool:
 
 
 async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
-    """Answer many inquiries with one statement; nothing for a token that is unknown, expired or revoked."""
+    """Answer many inquiries with one statement; nothing for a token that is unknown, expired or revoked.
+
+    Those about tokens of an identity provider take a second one.
+    """
+    ours = [inquiry for inquiry in inquiries if inquiry.vouched is None]
+    vouched = [inquiry for inquiry in inquiries if inquiry.vouched is not None]
+    found: dict[Inquiry, Standing] = {}
+    if ours:
+        found |= await _standings_of_tokens(ours)
+    if vouched:
+        found |= await _standings_of_vouched(vouched)
+    return found
+
+
+async def _standings_of_tokens(inquiries: Sequence[Inquiry]) -> dict[Inquiry, Standing]:
     rows = await db.fetch(
-        """
-        SELECT asked.token_hash, asked.task_ids, a.id, a.name, a.time_zone, a.currency, a.change_seq,
-               t.role, t.id AS token_id, t.expires_at, groupsms_now() AS read_at,
-               (SELECT coalesce(sum(c.revision), 0)::bigint FROM task_counter c
-                WHERE c.task_id = ANY(asked.task_ids::bigint[])) AS counted
+        f"""
+        SELECT asked.token_hash, asked.task_ids, {_STANDING},
+               t.role, t.id AS token_id, t.expires_at, NULL AS subject
         FROM unnest($1::text[], $2::text[]) AS asked (token_hash, task_ids)
         JOIN access_token t ON t.token_hash = decode(asked.token_hash, 'hex')
         JOIN account a ON a.id = t.account_id
@@ -193,6 +217,32 @@ async def standings(inquiries: Collection[Inquiry]) -> dict[Inquiry, Standing]:
         [inquiry.task_ids for inquiry in inquiries],
     )
     return {Inquiry(bytes.fromhex(row["token_hash"]), row["task_ids"]): _standing(row) for row in rows}
+
+
+async def _standings_of_vouched(inquiries: Sequence[Inquiry]) -> dict[Inquiry, Standing]:
+    said = [inquiry.vouched for inquiry in inquiries if inquiry.vouched is not None]
+    rows = await db.fetch(
+        f"""
+        SELECT asked.place, {_STANDING}, asked.role, NULL AS token_id, asked.expires_at, asked.subject
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+             WITH ORDINALITY AS asked (account_name, role, subject, expires_at, task_ids, place)
+        JOIN account a ON a.name = asked.account_name
+        WHERE asked.expires_at > groupsms_now()
+        """,
+        [each.account_name for each in said],
+        [each.role.value for each in said],
+        [each.subject for each in said],
+        [each.expires_at for each in said],
+        [inquiry.task_ids for inquiry in inquiries],
+    )
+    return {inquiries[row["place"] - 1]: _standing(row) for row in rows}
+
+
+_STANDING = """
+    a.id, a.name, a.time_zone, a.currency, a.change_seq, groupsms_now() AS read_at,
+    (SELECT coalesce(sum(c.revision), 0)::bigint FROM task_counter c
+     WHERE c.task_id = ANY(asked.task_ids::bigint[])) AS counted
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +277,7 @@ def _standing(row: asyncpg.Record) -> Standing:
         role=Role(row["role"]),
         token_id=row["token_id"],
         expires_at=row["expires_at"],
+        subject=row["subject"],
     )
     return Standing(viewer, place=row["change_seq"], counted=row["counted"], read_at=row["read_at"])
 

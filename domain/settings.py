@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
@@ -34,6 +41,12 @@ GATEWAY_SCHEMES = ("smpp", "smpps", *EXTERNAL_ID_SCHEMES, "simulator")
 
 SHORTEST_KEY = 32
 """Characters of a secret key, at least."""
+
+OIDC_ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
+"""Asymmetric ones only: who can check a token must not be able to make one."""
 
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:/]*)(:\d{1,5})?(/.*)?")
 _GATEWAY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -189,6 +202,35 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds, up to 3600, that reading a list of numbers may take",
     )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="the issuer of an identity provider whose tokens are taken, exactly as in their `iss`",
+    )
+    oidc_audience: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="what the identity provider's tokens have as `aud` for this service",
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None,
+        description="the URL of the identity provider's keys (unset: its discovery document says it)",
+    )
+    oidc_account_claim: str = Field(
+        default="groupsms_account", description="the claim with an account's name; a.b is b inside a"
+    )
+    oidc_role_claim: str = Field(
+        default="groupsms_role", description="the claim with a role or a list of roles; a.b is b inside a"
+    )
+    oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("RS256", "ES256", "EdDSA"),
+        description=f"some of {', '.join(OIDC_ALGORITHMS)}, separated by commas",
+    )
+    oidc_leeway_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=300,
+        description="seconds from 0 to 300 by which the provider's clock may differ",
+    )
     session_seconds: float = Field(
         default=21_600.0,
         ge=1,
@@ -320,6 +362,37 @@ class Settings(BaseSettings):
         if long := [word for word, folded in bare.items() if len(folded) > LONGEST]:
             raise ValueError(f"has {long[0]!r}, which is longer than {LONGEST} characters")
         return tuple(dict.fromkeys(bare.values()))
+
+    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @classmethod
+    def _provider_is_http(cls, url: str | None) -> str | None:
+        return None if url is None else _with_scheme(url, ("https", "http"))
+
+    @field_validator("oidc_algorithms", mode="before")
+    @classmethod
+    def _split_algorithms(cls, algorithms: object) -> object:
+        if isinstance(algorithms, str):
+            return [part.strip() for part in algorithms.split(",") if part.strip()]
+        return algorithms
+
+    @field_validator("oidc_algorithms")
+    @classmethod
+    def _algorithms_are_asymmetric(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        if not algorithms:
+            raise ValueError("is empty")
+        if others := [name for name in algorithms if name not in OIDC_ALGORITHMS]:
+            raise ValueError(f"has {others[0]!r}, which is not taken")
+        return algorithms
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _audience_goes_with_issuer(cls, audience: str | None, info: ValidationInfo) -> str | None:
+        issuer = info.data.get("oidc_issuer", audience)
+        if (issuer is None) != (audience is None):
+            verb = "is not set, but" if audience is None else "is set without"
+            also = " is" if audience is None else ""
+            raise ValueError(f"{verb} {PREFIX}OIDC_ISSUER{also}")
+        return audience
 
     @field_validator("public_url")
     @classmethod
