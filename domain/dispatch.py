@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from domain import db, segment_days
@@ -19,15 +20,13 @@ from domain.billing import Tariff, tariff
 from domain.imports import COUNTER_SHARDS
 from domain.ports import Handover, Outcome
 from domain.segments import Content, segment
-from domain.states import HANDOVER_STATES, SEND_RESULTS, HandoverState, Region, SendResult, SmsType
+from domain.states import SEND_RESULTS, Region, SendResult, SmsType
 
 LEASE = timedelta(seconds=30)
 """How long a claimed chunk belongs to a worker that says nothing more."""
 
-_WAITING, _UNKNOWN, _DELIVERED, _FAILED, _NOT_SENT = range(len(SEND_RESULTS))
-_NONE, _CONFIRMED, _IN_DOUBT = range(len(HANDOVER_STATES))
-assert SEND_RESULTS[_FAILED] is SendResult.FAILED
-assert HANDOVER_STATES[_IN_DOUBT] is HandoverState.IN_DOUBT
+_UNKNOWN = SEND_RESULTS.index(SendResult.UNKNOWN)
+_FAILED = SEND_RESULTS.index(SendResult.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +207,14 @@ async def settle(claim: Claim, settlements: Sequence[Settlement], shard: int) ->
     Returns False, having written nothing, if the lease is lost. Settling twice is the same as once. Outcomes
     NOT_HANDED_OVER are not settled: they are sent again or given back.
     """
-    results, handovers, errors = _judge(settlements)
-    segments = _segment_columns(settlements, claim.tariff)
-    arguments = (
-        claim.task_id,
-        claim.index,
-        claim.owner,
-        LEASE,
-        [s.position for s in settlements],
-        results,
-        handovers,
-        errors,
-        [claim.tariff.unit_price(s.number[1:]) for s in settlements],
-        *segments,
-        shard % COUNTER_SHARDS,
-    )
+    arguments = _arguments(claim, settlements, shard)
     return await segment_days.on_its_day(lambda: db.fetchval(_SETTLE, *arguments)) is not None
 
 
 # The charges and failures of a shard are written by whoever holds its counter, so that nobody deadlocks. Only
-# segments of messages that this very statement settles are stored and charged.
+# segments of messages that this very statement settles are stored and charged. No join is left to the
+# planner, which knows nothing of a task that has just been made: messages are found by their key, from an
+# array it cannot look into, and `IS TRUE` has it hash what was settled.
 _SETTLE = """
 WITH lease AS (
     UPDATE chunk SET lease_until = groupsms_now() + $4
@@ -235,47 +222,48 @@ WITH lease AS (
     WHERE chunk.task_id = $1 AND index = $2 AND owner = $3 AND state = 1 AND lease_until > groupsms_now()
       AND task.id = $1
     RETURNING task.gateway
-), answer AS (
-    SELECT * FROM unnest($5::int[], $6::smallint[], $7::smallint[], $8::text[], $9::numeric[])
-        AS s (position, result, handover, error_code, unit_price)
 ), settled AS (
-    UPDATE message m SET result = s.result, handover = s.handover, error_code = s.error_code
-    FROM answer s, lease
-    WHERE m.task_id = $1 AND m.position = s.position AND m.result = 0
-    RETURNING m.position, m.result, m.handover, m.error_code
+    UPDATE message SET
+        result = CASE WHEN position = ANY($6::int[]) THEN 3 ELSE 1 END,
+        handover = CASE WHEN position = ANY($8::int[]) THEN 2 ELSE 1 END,
+        error_code = ($7::text[])[array_position($6::int[], position)]
+    WHERE task_id = $1 AND position = ANY(ARRAY(SELECT unnest($5::int[]))) AND result = 0
+      AND EXISTS (SELECT FROM lease)
+    RETURNING position, result, handover, error_code
+), segments AS MATERIALIZED (
+    SELECT *
+    FROM unnest($9::int[], $10::smallint[], $11::bigint[], $12::text[], $13::smallint[], $14::text[],
+                $15::smallint[])
+        AS s (position, index, number, gateway_message_id, result, error_code, price)
+    WHERE (position IN (SELECT position FROM settled)) IS TRUE
 ), recorded AS (
     INSERT INTO segment (task_id, position, index, number, gateway, gateway_message_id, submitted_at, result,
                          error_code, charged)
-    SELECT $1, s.position, s.index, s.number, lease.gateway, s.gateway_message_id, groupsms_now(), s.result,
-           s.error_code, s.charged
-    FROM unnest($10::int[], $11::smallint[], $12::bigint[], $13::text[], $14::smallint[], $15::text[],
-                $16::bool[])
-        AS s (position, index, number, gateway_message_id, result, error_code, charged)
-    JOIN settled USING (position) CROSS JOIN lease
-    RETURNING position, charged
+    SELECT $1, position, index, number, (SELECT gateway FROM lease), gateway_message_id, groupsms_now(),
+           result, error_code, price > 0
+    FROM segments
 ), counted AS (
     UPDATE task_counter SET
         revision = revision + 1,
         unknown = unknown + (SELECT count(*) FROM settled WHERE result = 1),
         in_doubt = in_doubt + (SELECT count(*) FROM settled WHERE handover = 2),
         failed = failed + (SELECT count(*) FROM settled WHERE result = 3)
-    FROM lease
-    WHERE task_id = $1 AND shard = $17
+    WHERE task_id = $1 AND shard = $17 AND EXISTS (SELECT FROM lease)
     RETURNING task_id, shard
 ), charge AS (
     INSERT INTO task_charge (task_id, shard, unit_price, segments)
-    SELECT c.task_id, c.shard, a.unit_price, count(*)
-    FROM counted c CROSS JOIN recorded r JOIN answer a USING (position)
-    WHERE r.charged
-    GROUP BY 1, 2, 3
+    SELECT counted.*, ($16::numeric[])[s.price], s.charged
+    FROM counted CROSS JOIN (
+        SELECT price, count(*) AS charged FROM segments WHERE price > 0 GROUP BY price
+    ) AS s
     ON CONFLICT (task_id, shard, unit_price)
         DO UPDATE SET segments = task_charge.segments + excluded.segments
 ), failure AS (
     INSERT INTO task_failure (task_id, shard, error_code, messages)
-    SELECT c.task_id, c.shard, coalesce(s.error_code, ''), count(*)
-    FROM counted c CROSS JOIN settled s
-    WHERE s.result = 3
-    GROUP BY 1, 2, 3
+    SELECT counted.*, coalesce(s.error_code, ''), s.messages
+    FROM counted CROSS JOIN (
+        SELECT error_code, count(*) AS messages FROM settled WHERE result = 3 GROUP BY error_code
+    ) AS s
     ON CONFLICT (task_id, shard, error_code)
         DO UPDATE SET messages = task_failure.messages + excluded.messages
 )
@@ -283,38 +271,50 @@ SELECT task_id FROM counted
 """
 
 
-def _judge(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], list[str | None]]:
-    results: list[int] = []
-    handovers: list[int] = []
-    errors: list[str | None] = []
+def _arguments(claim: Claim, settlements: Sequence[Settlement], shard: int) -> tuple[object, ...]:
+    """The parameters of `_SETTLE`, positions in order."""
+    settlements = sorted(settlements, key=lambda settlement: settlement.position)
+    refused = [s for s in settlements if s.handover.outcome is Outcome.REFUSED]
+    prices: dict[Decimal, int] = {}
+    return (
+        claim.task_id,
+        claim.index,
+        claim.owner,
+        LEASE,
+        [s.position for s in settlements],
+        [s.position for s in refused],
+        [next((p.error_code for p in s.handover.segments if p.error_code), None) for s in refused],
+        [s.position for s in settlements if s.handover.outcome is Outcome.IN_DOUBT],
+        *_segment_columns(settlements, claim.tariff, prices),
+        list(prices),
+        shard % COUNTER_SHARDS,
+    )
+
+
+def _segment_columns(
+    settlements: Sequence[Settlement], tariff: Tariff, prices: dict[Decimal, int]
+) -> list[list[object]]:
+    """Position, index, number, gateway's id, result, error code, place of the price: a list for each.
+
+    A price's place is in `prices`, to which it is added, from 1; 0 is for segments that are not charged.
+    """
+    rows: list[tuple[object, ...]] = []
     for settlement in settlements:
-        refused = settlement.handover.outcome is Outcome.REFUSED
-        in_doubt = settlement.handover.outcome is Outcome.IN_DOUBT
-        results.append(_FAILED if refused else _UNKNOWN)
-        handovers.append(_IN_DOUBT if in_doubt else _CONFIRMED)
-        errors.append(
-            next((s.error_code for s in settlement.handover.segments if s.error_code), None)
-            if refused
-            else None
-        )
-    return results, handovers, errors
-
-
-def _segment_columns(settlements: Sequence[Settlement], tariff: Tariff) -> list[list[object]]:
-    """Position, index, number, gateway's id, result, error code, whether charged: a list for each."""
-    rows: list[tuple[object, ...]] = [
-        (
-            settlement.position,
-            index,
-            int(settlement.number[1:]),
-            part.gateway_message_id,
-            _FAILED if part.error_code else _UNKNOWN,
-            part.error_code,
-            tariff.charges_handover(settlement.handover.outcome, part),
-        )
-        for settlement in settlements
-        for index, part in enumerate(settlement.handover.segments, start=1)
-    ]
+        digits = settlement.number[1:]
+        number, price = int(digits), tariff.unit_price(digits)
+        for index, part in enumerate(settlement.handover.segments, start=1):
+            charged = tariff.charges_handover(settlement.handover.outcome, part)
+            rows.append(
+                (
+                    settlement.position,
+                    index,
+                    number,
+                    part.gateway_message_id,
+                    _FAILED if part.error_code else _UNKNOWN,
+                    part.error_code,
+                    prices.setdefault(price, len(prices) + 1) if charged else 0,
+                )
+            )
     return [[row[column] for row in rows] for column in range(7)]
 
 

@@ -9,20 +9,19 @@ whatever comes after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 
-from domain import db, gateway_ids
+from domain import db, gateway_ids, verdicts
 from domain.billing import Tariff, tariff
 from domain.db import Connection
-from domain.failures import receipt_code
 from domain.gateway_ids import IdForm
 from domain.imports import COUNTER_SHARDS
-from domain.ports import Receipt, ReceiptState
-from domain.states import SEND_RESULTS, SendResult
+from domain.ports import Receipt
+from domain.verdicts import Message
 
 KEPT_FOR = timedelta(days=7)
 """How long a receipt that fits nothing is kept."""
@@ -36,9 +35,6 @@ LONGEST_TEXT = 255
 """Characters of an id, a state or a code that are kept: SMPP allows 64 for an id, an index page 2,700."""
 _NO_SEGMENT = 256
 """Beyond any: what is no segment's number must match none."""
-
-_STATES = tuple(ReceiptState)
-"""The inbox stores a state as its position here."""
 
 
 async def store(gateway: str, receipts: Sequence[Receipt]) -> list[int]:
@@ -72,7 +68,7 @@ def _row(receipt: Receipt) -> tuple[object, ...]:
     return (
         _storable(receipt.gateway_message_id),
         _digits(receipt.number),
-        _STATES.index(receipt.state),
+        verdicts.STATES.index(receipt.state),
         _storable(receipt.status),
         None if receipt.error_code is None else _storable(receipt.error_code),
         receipt.received_at,
@@ -135,8 +131,9 @@ class _Which:
     """A condition on the row `r` that just they meet, if that is another one."""
 
 
-_THESE = _Which("r.id = ANY($1::bigint[])")
-_WITH_IDS = _Which("r.gateway_message_id = ANY($1::text[])")
+# The planner is not to look into the arrays: it would weigh each of their elements.
+_THESE = _Which("r.id = ANY(ARRAY(SELECT unnest($1::bigint[])))")
+_WITH_IDS = _Which("r.gateway_message_id = ANY(ARRAY(SELECT unnest($1::text[])))")
 _LEFT_OVER = _Which(
     "r.next_look <= groupsms_now() AND $1::bigint > 0",
     """
@@ -155,6 +152,25 @@ _LEFT_OVER = _Which(
 
 
 async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelta = AHEAD) -> set[int]:
+    of_task: dict[int, list[asyncpg.Record]] = {}
+    for row in await _matched(which, argument, ahead):
+        of_task.setdefault(row["task_id"], []).append(row)
+    if not of_task:
+        return set()
+    tasks = await db.fetch(
+        "SELECT id, region, prices FROM task WHERE id = ANY($1::bigint[]) ORDER BY id", list(of_task)
+    )
+    return {
+        task["id"]
+        for task in tasks
+        if await _apply_to_task(
+            task["id"], of_task[task["id"]], tariff(task["region"], task["prices"]), shard % COUNTER_SHARDS
+        )
+    }
+
+
+async def _matched(which: _Which, argument: object, ahead: timedelta) -> list[asyncpg.Record]:
+    """Receipts of the inbox, each with the segments it may be about: several only where they share an id."""
     async with db.transaction() as conn:
         # Planned anew each time: a plan from when the day began would read all that has come to it since.
         days = await conn.fetchrow(
@@ -168,8 +184,8 @@ async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelt
             ahead,
         )
         if days is None or days["since"] is None:
-            return set()
-        matched = await conn.fetch(
+            return []
+        return await conn.fetch(
             _MATCH.replace("{which}", which.chosen or which.looked_at),
             argument,
             LATEST,
@@ -179,71 +195,59 @@ async def _apply(which: _Which, argument: object, shard: int, *, ahead: timedelt
             days["since"],
             days["until"],
         )
-        if not matched:
-            return set()
+
+
+async def _apply_to_task(task_id: int, matched: Sequence[asyncpg.Record], prices: Tariff, shard: int) -> bool:
+    """Apply receipts, unless somebody else has meanwhile; whether they changed anything."""
+    async with db.transaction() as conn:
+        messages = await verdicts.locked(
+            conn,
+            task_id,
+            (row["position"] for row in matched),
+            min(row["submitted_at"] for row in matched),
+            max(row["submitted_at"] for row in matched),
+        )
         taken = await conn.fetch(
-            "DELETE FROM receipt_inbox WHERE id = ANY($1::bigint[]) RETURNING id",
+            "DELETE FROM receipt_inbox WHERE id = ANY(ARRAY(SELECT unnest($1::bigint[]))) RETURNING id",
             [row["id"] for row in matched],
         )
         mine = {row["id"] for row in taken}
         matched = [row for row in matched if row["id"] in mine]
-        await _note_forms(conn, matched)
-        final = [row for row in matched if _STATES[row["state"]] is not _NOT_FINAL]
-        if not final:
-            return set()
-        # Whoever holds a counter may write the charges and failures of its shard.
-        tasks = await conn.fetch(
-            """
-            SELECT task.id, task.region, task.prices
-            FROM task_counter c JOIN task ON task.id = c.task_id
-            WHERE c.task_id = ANY($1::bigint[]) AND c.shard = $2
-            ORDER BY c.task_id FOR NO KEY UPDATE OF c
-            """,
-            [row["task_id"] for row in final],
-            shard % COUNTER_SHARDS,
-        )
-        tariffs = {task["id"]: tariff(task["region"], task["prices"]) for task in tasks}
-        verdicts = [_verdict(row, row, tariffs[row["task_id"]]) for row in final if not row["whole_message"]]
-        whole = sorted((row for row in final if row["whole_message"]), key=lambda row: row["id"])
-        for row, part in await _parts_of_whole(conn, whole):
-            verdicts.append(_verdict(row, part, tariffs[row["task_id"]]))
-        changed = await conn.fetch(
-            _APPLY,
-            *([verdict[column] for verdict in verdicts] for column in range(10)),
-            shard % COUNTER_SHARDS,
-            min(row["submitted_at"] for row in final),
-            max(row["submitted_at"] for row in final),
-        )
-        return {row["task_id"] for row in changed}
+        await _note_forms(conn, [row for row in matched if _shows_form(row, messages)])
+        charges = verdicts.decide(messages, sorted(matched, key=_precedence), prices)
+        return await verdicts.record(conn, task_id, shard, messages.values(), charges)
 
 
-# Locked in one order everywhere, so that two who apply receipts of the same messages never deadlock. $6 and
-# $7 follow from what else is demanded: they tell PostgreSQL which days to look at.
+def _precedence(row: asyncpg.Record) -> tuple[bool, int]:
+    """What was said of a single segment counts before what was said of its whole message."""
+    return row["whole_message"], row["id"]
+
+
+def _shows_form(row: asyncpg.Record, messages: Mapping[int, Message]) -> bool:
+    message = messages.get(row["position"])
+    return row["may_show_form"] and message is not None and message.confirmed
+
+
+# FETCH keeps it to an index probe a receipt, where the planner, which knows nothing of the segments of this
+# minute, would read whole tables. $6 and $7 follow from what else is demanded: they tell
+# PostgreSQL which days to look at.
 _MATCH = """
     SELECT r.id, r.gateway, r.gateway_message_id, r.state, r.received_at, r.status, r.error_code,
-           r.whole_message, s.task_id, s.position, s.index, s.submitted_at, s.number, s.charged,
-           f.form IS NULL AND coalesce(f.same, 0) < $5::int AND NOT r.same_id
-               AND s.result = 1 AND m.result = 1 AND m.handover = 1 AS shows_form
+           r.whole_message, s.task_id, s.position, s.index, s.submitted_at,
+           f.form IS NULL AND coalesce(f.same, 0) < $5::int AND NOT r.same_id AND s.result = 1
+               AS may_show_form
     FROM receipt_inbox r
-    JOIN segment s USING (gateway_message_id, gateway, number)
-    JOIN message m USING (task_id, position)
+    CROSS JOIN LATERAL (
+        SELECT task_id, position, index, submitted_at, result FROM segment
+        WHERE gateway_message_id = r.gateway_message_id AND gateway = r.gateway AND number = r.number
+          AND submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
+          AND submitted_at BETWEEN $6 AND $7
+        ORDER BY submitted_at <= r.stored_at + $3::interval DESC,
+                 submitted_at DESC, task_id DESC, position DESC
+        FETCH FIRST ROW WITH TIES
+    ) AS s
     LEFT JOIN gateway_id_form f ON f.gateway = r.gateway
-    WHERE {which}
-      AND (r.segment IS NULL OR r.segment = s.index)
-      AND s.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
-      AND s.submitted_at BETWEEN $6 AND $7
-      AND NOT EXISTS (
-          SELECT FROM segment AS likelier
-          WHERE (likelier.gateway_message_id, likelier.gateway, likelier.number)
-              = (s.gateway_message_id, s.gateway, s.number)
-            AND likelier.submitted_at BETWEEN r.stored_at - $2::interval AND r.stored_at + $4::interval
-            AND likelier.submitted_at BETWEEN $6 AND $7
-            AND (likelier.submitted_at <= r.stored_at + $3::interval,
-                 likelier.submitted_at, likelier.task_id, likelier.position)
-              > (s.submitted_at <= r.stored_at + $3::interval, s.submitted_at, s.task_id, s.position)
-      )
-    ORDER BY s.task_id, s.position, s.index, r.id
-    FOR NO KEY UPDATE OF m
+    WHERE {which} AND (r.segment IS NULL OR r.segment = s.index)
 """
 
 
@@ -254,134 +258,7 @@ async def _note_forms(conn: Connection, matched: Sequence[asyncpg.Record]) -> No
     """
     agreeing: dict[str, list[str]] = {}
     for row in matched:
-        if row["shows_form"] and gateway_ids.shows_its_form(row["gateway_message_id"]):
+        if gateway_ids.shows_its_form(row["gateway_message_id"]):
             agreeing.setdefault(row["gateway"], []).append(row["gateway_message_id"])
     for gateway, ids in sorted(agreeing.items()):
         await gateway_ids.note(conn, gateway, IdForm.SAME, ids)
-
-
-async def _parts_of_whole(
-    conn: Connection, rows: Sequence[asyncpg.Record]
-) -> list[tuple[asyncpg.Record, asyncpg.Record]]:
-    """Each receipt that speaks for a whole message, with each segment of that message."""
-    if not rows:
-        return []
-    parts = await conn.fetch(
-        """
-        SELECT s.task_id, s.position, s.index, s.submitted_at, s.number, s.charged
-        FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS m (task_id, position, submitted_at)
-        JOIN segment s USING (task_id, position, submitted_at)
-        WHERE s.submitted_at BETWEEN $4 AND $5
-        ORDER BY s.task_id, s.position, s.index
-        """,
-        *map(list, zip(*{_handed_over(row) for row in rows}, strict=True)),
-        min(row["submitted_at"] for row in rows),
-        max(row["submitted_at"] for row in rows),
-    )
-    segments: dict[tuple[int, int], list[asyncpg.Record]] = {}
-    for part in parts:
-        segments.setdefault((part["task_id"], part["position"]), []).append(part)
-    return [(row, part) for row in rows for part in segments[row["task_id"], row["position"]]]
-
-
-def _handed_over(row: asyncpg.Record) -> tuple[int, int, datetime]:
-    """A message and the moment it was handed over, which all its segments have."""
-    return row["task_id"], row["position"], row["submitted_at"]
-
-
-def _verdict(receipt: asyncpg.Record, part: asyncpg.Record, tariff: Tariff) -> tuple[object, ...]:
-    """What a final receipt makes of a segment, if it is the first of it: the columns of `_APPLY`."""
-    code = receipt_code(receipt["status"], receipt["error_code"])
-    result = _RESULT[_STATES[receipt["state"]]]
-    charged = tariff.charges_result(result, code)
-    return (
-        part["task_id"],
-        part["position"],
-        part["index"],
-        part["submitted_at"],
-        SEND_RESULTS.index(result),
-        receipt["received_at"],
-        code,
-        charged,
-        int(charged) - int(part["charged"]),
-        tariff.unit_price(str(part["number"])),
-    )
-
-
-_NOT_FINAL = ReceiptState.NOT_FINAL
-_RESULT = {ReceiptState.DELIVERED: SendResult.DELIVERED, ReceiptState.FAILED: SendResult.FAILED}
-
-# The first final receipt of a segment counts; a message is delivered when all its segments are, and failed
-# when one is. Only UNKNOWN messages move.
-_APPLY = """
-WITH receipt AS (
-    SELECT DISTINCT ON (task_id, position, index) *
-    FROM unnest($1::bigint[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[],
-                $6::timestamptz[], $7::text[], $8::bool[], $9::int[], $10::numeric[])
-        WITH ORDINALITY AS r (task_id, position, index, submitted_at, result, received_at, error_code,
-                              charged, charge, unit_price, arrival)
-    ORDER BY task_id, position, index, arrival
-), moved AS (
-    UPDATE segment s SET result = r.result, received_at = r.received_at,
-                         error_code = CASE WHEN r.result = 3 THEN r.error_code END, charged = r.charged
-    FROM receipt r
-    WHERE s.task_id = r.task_id AND s.position = r.position AND s.index = r.index AND s.result = 1
-      AND s.submitted_at = r.submitted_at AND s.submitted_at BETWEEN $12 AND $13
-    RETURNING s.task_id, s.position, s.index, s.submitted_at, s.result, s.received_at, s.error_code,
-              r.charge, r.unit_price
-), outcome AS (
-    SELECT task_id, position, max(result) AS worst, bool_and(result = 2) AS delivered,
-           max(received_at) AS received_at, min(error_code) AS error_code
-    FROM (
-        SELECT task_id, position, index, result, received_at, error_code FROM moved
-        UNION ALL
-        SELECT s.task_id, s.position, s.index, s.result, s.received_at, s.error_code
-        FROM segment s
-        WHERE (s.task_id, s.position, s.submitted_at)
-              IN (SELECT task_id, position, submitted_at FROM moved)
-          AND s.submitted_at BETWEEN $12 AND $13
-          AND NOT EXISTS (SELECT FROM moved v WHERE (v.task_id, v.position, v.index)
-                                                  = (s.task_id, s.position, s.index))
-    ) AS parts
-    GROUP BY task_id, position
-), settled AS (
-    UPDATE message m SET
-        result = CASE WHEN o.worst = 3 THEN 3 ELSE 2 END,
-        handover = 1,
-        received_at = o.received_at,
-        error_code = CASE WHEN o.worst = 3 THEN o.error_code END
-    FROM outcome o
-    JOIN message before ON before.task_id = o.task_id AND before.position = o.position
-    WHERE m.task_id = o.task_id AND m.position = o.position AND m.result = 1 AND (o.worst = 3 OR o.delivered)
-    RETURNING m.task_id, m.result, m.error_code, before.handover
-), change AS (
-    SELECT task_id,
-           count(result) AS unknown,
-           count(*) FILTER (WHERE handover = 2) AS in_doubt,
-           count(*) FILTER (WHERE result = 2) AS delivered,
-           count(*) FILTER (WHERE result = 3) AS failed
-    FROM (SELECT DISTINCT task_id FROM moved) AS touched LEFT JOIN settled USING (task_id)
-    GROUP BY task_id
-), counted AS (
-    UPDATE task_counter c SET
-        revision = c.revision + 1,
-        unknown = c.unknown - change.unknown,
-        in_doubt = c.in_doubt - change.in_doubt,
-        delivered = c.delivered + change.delivered,
-        failed = c.failed + change.failed
-    FROM change WHERE c.task_id = change.task_id AND c.shard = $11
-), charged AS (
-    INSERT INTO task_charge (task_id, shard, unit_price, segments)
-    SELECT task_id, $11, unit_price, sum(charge) FROM moved
-    GROUP BY task_id, unit_price HAVING sum(charge) <> 0
-    ON CONFLICT (task_id, shard, unit_price)
-        DO UPDATE SET segments = task_charge.segments + excluded.segments
-), blamed AS (
-    INSERT INTO task_failure (task_id, shard, error_code, messages)
-    SELECT task_id, $11, error_code, count(*) FROM settled WHERE result = 3
-    GROUP BY task_id, error_code
-    ON CONFLICT (task_id, shard, error_code)
-        DO UPDATE SET messages = task_failure.messages + excluded.messages
-)
-SELECT DISTINCT task_id FROM moved
-"""

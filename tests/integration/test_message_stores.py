@@ -241,21 +241,7 @@ async def test_settling_touches_one_store(world: World) -> None:
     task_id = await world.running(LARGE)
     home, claim = await where(task_id), await world.claim(task_id)
     answers = settlements(claim, claim.numbers)
-    results, handovers, errors = dispatch._judge(answers)
-    found = await reads(
-        dispatch._SETTLE,
-        task_id,
-        claim.index,
-        claim.owner,
-        dispatch.LEASE,
-        [answer.position for answer in answers],
-        results,
-        handovers,
-        errors,
-        [0] * len(answers),
-        *dispatch._segment_columns(answers, claim.tariff),
-        0,
-    )
+    found = await reads(dispatch._SETTLE, *dispatch._arguments(claim, answers, 0))
     assert found == {home: {f"{home}_pkey"}}
 
 
