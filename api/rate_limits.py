@@ -140,7 +140,7 @@ class RateLimits:
 
     def _rule(self) -> str:
         assert self._requests is not None
-        return f"This token may make {self._requests.per_second:g} requests a second on average."
+        return f"This token has used up its requests: {self._requests.per_second:g} a second on average."
 
     def _tell(self, response: Response, allowance: Allowance) -> None:
         """Say what is left, as draft-ietf-httpapi-ratelimit-headers has it."""

@@ -148,25 +148,31 @@ class Settings(BaseSettings):
         default=100,
         ge=0,
         le=1_000_000,
-        description="requests a second one token may make, ten seconds' worth of them at once (0: any)",
+        description="a number, 0 for no limit: requests a second of one token, ten seconds' worth at once",
     )
     anonymous_per_second: float = Field(
         default=20,
         ge=0,
         le=1_000_000,
         description=(
-            "requests a second an address may make without a valid token, fifty seconds' worth at once "
-            "(0: any)"
+            "a number, 0 for no limit: requests a second of an address without a valid token, fifty "
+            "seconds' worth at once"
         ),
     )
     imports_at_once: int = Field(
-        default=10, ge=0, description="imports one token may have under way at once (0: any)"
+        default=10,
+        ge=0,
+        description="a number, 0 for no limit: imports that one token may have under way at once",
     )
     sockets_at_once: int = Field(
-        default=1000, ge=0, description="sockets one token may have open at once (0: any)"
+        default=1000,
+        ge=0,
+        description="a number, 0 for no limit: sockets that one token may have open at once",
     )
     subscriptions_at_once: int = Field(
-        default=2000, ge=0, description="subscriptions one token may have at once (0: any)"
+        default=2000,
+        ge=0,
+        description="a number, 0 for no limit: subscriptions that one token may have at once",
     )
     retention_days: int = Field(
         default=90,

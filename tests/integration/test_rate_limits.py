@@ -82,7 +82,7 @@ async def test_a_token_has_its_burst_and_is_told_what_is_left(strict: Api) -> No
     body = refused.json()
     assert body["data"] is None
     assert limited(body["errors"][0]) == int(refused.headers["Retry-After"]) == 1
-    assert "2 requests a second" in body["errors"][0]["message"]
+    assert "2 a second on average" in body["errors"][0]["message"]
     assert refused.headers["RateLimit"] == '"requests";r=0;t=10'
     assert (await ask(other)).status_code == 200
 
