@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncpg
 
-from domain.imports import COUNTER_SHARDS
+from domain import message_stores
+from domain.imports import CHUNK_SIZE, COUNTER_SHARDS
 
 LONGEST = 1_000_000
 """Messages of the largest task."""
+_TASKS_AT_ONCE = 100
 _CODES = ["UNDELIV:001", "EXPIRED", "REJECTD:045", "BLACK", "MILIMIT", "DELETED"]
 
 
@@ -21,7 +23,12 @@ async def fill(database_url: str, pattern: int, *, tasks: int, messages: int) ->
         longest = min(LONGEST, messages // 2)
         each = max(10, (messages - longest) // max(tasks - 1, 1))
         ids = [await _task(connection, pattern, longest)]
-        ids += [await _task(connection, pattern, each) for _ in range(tasks - 1)]
+        for made in range(1, tasks):
+            ids.append(await _task(connection, pattern, each))
+            if made % _TASKS_AT_ONCE == 0:  # as the sweep does from day to day
+                await connection.execute(
+                    "SELECT groupsms_close_store(last_value / $1, $1) FROM task_id_seq", message_stores.TASKS
+                )
         await connection.execute(
             """
             UPDATE account SET change_seq = (SELECT max(change_seq) FROM task WHERE account_id = account.id)
@@ -30,8 +37,8 @@ async def fill(database_url: str, pattern: int, *, tasks: int, messages: int) ->
             pattern,
         )
         await _per_task(connection, ids)
-        for first in range(0, len(ids), 100):
-            await _messages(connection, ids[first : first + 100])
+        for first in range(0, len(ids), _TASKS_AT_ONCE):
+            await _messages(connection, ids[first : first + _TASKS_AT_ONCE])
         await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")  # or it would come in the middle of what is measured
         return ids[0]
@@ -39,7 +46,38 @@ async def fill(database_url: str, pattern: int, *, tasks: int, messages: int) ->
         await connection.close()
 
 
-async def _task(connection: asyncpg.Connection[asyncpg.Record], pattern: int, messages: int) -> int:
+async def add_scheduled(connection: asyncpg.Connection[asyncpg.Record], pattern: int, messages: int) -> int:
+    """Add a task like the scheduled task `pattern`, with so many numbers; returns its id."""
+    task_id = await _task(connection, pattern, messages, scheduled=True)
+    await connection.execute(
+        """
+        INSERT INTO message (task_id, position, number)
+        SELECT $1, at, 34600000000 + at FROM generate_series(1, $2::int) AS at
+        """,
+        task_id,
+        messages,
+    )
+    await connection.execute(
+        """
+        INSERT INTO chunk (task_id, index, first, last, marked)
+        SELECT $1, i, i * $3 + 1, least((i + 1) * $3, $2), i * $3
+        FROM generate_series(0, ($2 - 1) / $3) AS i
+        """,
+        task_id,
+        messages,
+        CHUNK_SIZE,
+    )
+    await connection.execute(
+        "INSERT INTO task_counter (task_id, shard) SELECT $1, s FROM generate_series(0, $2 - 1) AS s",
+        task_id,
+        COUNTER_SHARDS,
+    )
+    return task_id
+
+
+async def _task(
+    connection: asyncpg.Connection[asyncpg.Record], pattern: int, messages: int, *, scheduled: bool = False
+) -> int:
     columns = [
         row["column_name"]
         for row in await connection.fetch(
@@ -47,24 +85,35 @@ async def _task(connection: asyncpg.Connection[asyncpg.Record], pattern: int, me
         )
     ]
     changed = {
-        "id": "nextval('task_id_seq')",
-        "name": "'Notice ' || lastval()",
-        "status": "'COMPLETED'",
-        "created_at": "created_at - lastval() * interval '1 minute'",
-        "started_at": "created_at",
-        "sent_at": "created_at",
-        "finished_at": "created_at",
+        "id": "$3::bigint",
+        "name": "'Notice ' || $3",
         "imported": "$2::int",
-        "rest_not_sent": "FALSE",
-        "change_seq": "lastval()",
-        "created_seq": "lastval()",
+        "change_seq": "$3::bigint",
+        "created_seq": "$3::bigint",
     }
+    if not scheduled:
+        changed |= {
+            "status": "'COMPLETED'",
+            "created_at": "created_at - $3 * interval '0.1 minutes'",
+            "started_at": "created_at",
+            "sent_at": "created_at",
+            "finished_at": "created_at",
+            "rest_not_sent": "FALSE",
+        }
     values = ", ".join(changed.get(column, column) for column in columns)
-    task_id: int = await connection.fetchval(
-        f"INSERT INTO task ({', '.join(columns)}) SELECT {values} FROM task WHERE id = $1 RETURNING id",
-        pattern,
-        messages,
-    )
+    own: int | None = None
+    if messages >= message_stores.OWN_FROM:
+        own = await connection.fetchval("SELECT groupsms_own_store($1)", message_stores.TASKS)
+    async with connection.transaction():
+        task_id, store = await message_stores.admit(connection, own)
+        await connection.execute(
+            f"INSERT INTO task ({', '.join(columns)}) SELECT {values} FROM task WHERE id = $1",
+            pattern,
+            messages,
+            task_id,
+        )
+        if store.is_new:
+            await message_stores.attach(connection, store)
     return task_id
 
 
