@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import FieldNode, OperationDefinitionNode
 from starlette.datastructures import Headers
@@ -21,6 +22,8 @@ from api import metrics
 from domain import tracing
 from domain.errors import Refused, UserError
 from domain.task_creation import Created
+
+log = structlog.get_logger()
 
 
 class Observed:
@@ -137,6 +140,7 @@ def importing() -> Iterator[list[Created]]:
             metrics.IMPORT_SECONDS.observe(time.perf_counter() - began)
             for task in created:
                 metrics.IMPORTED.inc(task.recipients.imported)
+                log.info("task_created", task_id=task.task_id, messages=task.recipients.imported)
                 if span is not None:
                     span.set_attribute("groupsms.task_id", task.task_id)
                     span.set_attribute("groupsms.messages", task.recipients.imported)

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from api.client_address import client_address
 from domain import audit
@@ -58,7 +59,10 @@ class RequestLog:
         client = client_address(HTTPConnection(scope))
         reset = _request_id.set(request_id)
         try:
-            with audit.coming_from(Origin(client, headers.get("user-agent", ""), request_id)):
+            with (
+                bound_contextvars(request_id=request_id),
+                audit.coming_from(Origin(client, headers.get("user-agent", ""), request_id)),
+            ):
                 await self._serve(scope, receive, send, request_id, client)
         finally:
             _request_id.reset(reset)

@@ -23,6 +23,7 @@ from domain import (
     tasks,
 )
 from domain.ports import Doorbell
+from domain.tracing import working_on
 
 log = structlog.get_logger()
 
@@ -35,7 +36,8 @@ async def start_due(doorbell: Doorbell) -> None:
     due = await db.fetch("SELECT id FROM task WHERE status = 'SCHEDULED' AND send_at <= groupsms_now()")
     for row in due:
         try:
-            await tasks.start_task(row["id"], doorbell)
+            with working_on(row["id"], "start task"):
+                await tasks.start_task(row["id"], doorbell)
         except db.UNAVAILABLE:
             raise
         except Exception:
@@ -49,6 +51,8 @@ async def recover(doorbell: Doorbell, shard: int) -> None:
     await recovery.look_at_receipts_of_later()
     recovered = await recovery.recover_lapsed()
     metrics.LEASES_RECOVERED.inc(len(recovered))
+    for task_id in recovered:
+        log.warning("lease_recovered", task_id=task_id)
     changed = {*recovered, *await receipts.apply_left_over(shard)}
     changed |= await strays.examine(shard)
     for task_id in changed.union(await tasks.ready_to_advance(), await feed.unannounced()):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+import structlog
+
 from domain import audit, db, feed, schedule, selection, sending_usage
 from domain.access import Viewer
 from domain.audit import AuditAction, AuditObject
@@ -25,6 +27,8 @@ from domain.errors import (
 )
 from domain.ports import Doorbell
 from domain.states import TaskStatus
+
+log = structlog.get_logger()
 
 
 async def cancel_task(viewer: Viewer, task_id: int, doorbell: Doorbell) -> None:
@@ -156,6 +160,7 @@ async def start_task(task_id: int, doorbell: Doorbell) -> TaskStatus | None:
             else:
                 status = await _begin(conn, task_id)
         await feed.announce(conn, due["account_id"], task_id)
+    log.info("task_started" if status is TaskStatus.SENDING else "task_canceled", task_id=task_id)
     await doorbell.task_changed(due["account_id"], task_id)
     return status
 
@@ -242,6 +247,9 @@ async def advance_task(task_id: int, doorbell: Doorbell) -> None:
             schedule.RECEIPTS_WITHIN,
         ),
     ]
+    for event, took_place in zip(("task_sent", "task_ended", "task_completed"), moved, strict=True):
+        if took_place:
+            log.info(event, task_id=task_id)
     if not any(moved) and (account_id := await feed.announce_progress(task_id)):
         await doorbell.task_changed(account_id, task_id)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
@@ -48,14 +50,22 @@ def tracing(service: str) -> Iterator[None]:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         wanted = next(name for name in ENDPOINTS if os.environ.get(name))
         raise TracingError(f"{wanted} is set; install groupsms[otel] for it ({error})") from error
     named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service}
     provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+
+    class OwnWork(BatchSpanProcessor):
+        """Leaves out the statements of nobody's work, such as a worker's look for something to do."""
+
+        def on_end(self, span: ReadableSpan) -> None:
+            if span.parent is not None or span.kind is not trace.SpanKind.CLIENT:
+                super().on_end(span)
+
+    provider.add_span_processor(OwnWork(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     statements = AsyncPGInstrumentor()  # type: ignore[no-untyped-call]
     statements.instrument(tracer_provider=provider)
@@ -78,6 +88,13 @@ def span(name: str, **attributes: str | float) -> AbstractContextManager[Span | 
         return _NOTHING
     named = {f"groupsms.{key}": value for key, value in attributes.items()}
     return _tracer.start_as_current_span(name, attributes=named)
+
+
+@contextmanager
+def working_on(task_id: int, what: str, **attributes: str | float) -> Iterator[None]:
+    """A span of work on a task; every line logged meanwhile bears its id, too."""
+    with structlog.contextvars.bound_contextvars(task_id=task_id), span(what, task_id=task_id, **attributes):
+        yield
 
 
 def server_span(name: str, headers: Mapping[str, str]) -> AbstractContextManager[Span | None]:

@@ -19,6 +19,7 @@ from domain import db, dispatch, receipts
 from domain.dispatch import LEASE, Settlement
 from domain.ports import Clock, Gateway, Handover, Outcome, Submission
 from domain.references import references_of
+from domain.tracing import working_on
 from workers import metrics
 from workers.announcer import Announcer
 from workers.chunk import HeldChunk
@@ -118,7 +119,8 @@ class Dispatcher:
             if chunk is None:
                 await self._work.wait()
             elif await self._slots_free():
-                await self._send_window(chunk)
+                with working_on(chunk.claim.task_id, "send window", gateway=self._gateway.name):
+                    await self._send_window(chunk)
 
     async def _until_ready_or_stopped(self) -> None:
         waits = [
@@ -282,7 +284,15 @@ class Dispatcher:
                 by_chunk.setdefault(chunk, []).append((position, handover))
             metrics.came_back(self._gateway.name, [handover for _, _, handover in answers])
             for chunk, handovers in by_chunk.items():
-                with metrics.SETTLE_SECONDS.labels(self._gateway.name).time():
+                with (
+                    metrics.SETTLE_SECONDS.labels(self._gateway.name).time(),
+                    working_on(
+                        chunk.claim.task_id,
+                        "settle window",
+                        gateway=self._gateway.name,
+                        messages=len(handovers),
+                    ),
+                ):
                     await self._settle(chunk, handovers)
             self._unsettled -= len(answers)
             self._progress.set()

@@ -13,6 +13,7 @@ from domain import tasks
 from domain.bus import START_JOB, from_json, job_queue, to_json
 from domain.cancellation import end
 from domain.ports import Doorbell
+from domain.tracing import working_on
 
 TIMEOUT = 60
 """Seconds; a hard-killed job comes back only some time after."""
@@ -23,7 +24,8 @@ CANCEL_AGAIN = 0.1
 async def start_task(ctx: dict[str, Any], task_id: int) -> None:
     """Start a task whose time has come."""
     doorbell: Doorbell = ctx["doorbell"]
-    await tasks.start_task(task_id, doorbell)
+    with working_on(task_id, "start task"):
+        await tasks.start_task(task_id, doorbell)
 
 
 async def run_jobs(redis_url: str, doorbell: Doorbell) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from domain import db, metrics, receipts, replies
+from domain import db, metrics, receipts, replies, tracing
 from domain.ports import Inbound, Receipt, Reply
 from workers.announcer import Announcer
 
@@ -30,7 +30,10 @@ class StoredReceipts:
 
     async def take(self, batch: Sequence[Inbound]) -> None:
         """Commit receipts and replies; a `domain.ports.InboundSink`. Raises what the database raises."""
-        with metrics.RECEIPT_STORE_SECONDS.labels(self._gateway).time():
+        with (
+            metrics.RECEIPT_STORE_SECONDS.labels(self._gateway).time(),
+            tracing.span("store receipts", gateway=self._gateway, receipts=len(batch)),
+        ):
             await self._store(batch)
         metrics.came_in(self._gateway, batch)
 
@@ -68,7 +71,10 @@ class StoredReceipts:
         if not stored:
             return
         try:
-            with metrics.RECEIPT_APPLY_SECONDS.labels(self._gateway).time():
+            with (
+                metrics.RECEIPT_APPLY_SECONDS.labels(self._gateway).time(),
+                tracing.span("apply receipts", gateway=self._gateway, receipts=len(stored)),
+            ):
                 changed = await receipts.apply_stored(stored, self._shard)
             self._announcer.changed(*changed)
         except db.UNAVAILABLE as error:
