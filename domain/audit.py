@@ -99,7 +99,7 @@ class Actor:
     id: int | None = None
     """The token's, for one of ours."""
     name: str | None = None
-    """The identity provider's subject, or the login at the command line; a token's name is looked up."""
+    """The identity provider's subject, or the login at the command line; a token's own name is looked up."""
     role: Role | None = None
 
     @staticmethod
@@ -165,7 +165,8 @@ async def record(
         INSERT INTO audit_entry (
             at, account_id, action, object_type, object_id, details,
             actor_kind, actor_id, actor_name, role, client_address, user_agent, request_id
-        ) VALUES (groupsms_now(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ) SELECT groupsms_now(), $1, $2, $3, $4, $5, $6, $7,
+                 coalesce($8, (SELECT nullif(name, '') FROM access_token WHERE id = $7)), $9, $10, $11, $12
         """,
         account_id,
         action.value,

@@ -66,8 +66,8 @@ class AuditActor:
     )
     name: str | None = strawberry.field(
         description=(
-            "The subject that an identity provider vouched for, or the login at the command line; null for "
-            "tokens and for the service itself."
+            "The token's name at that time, the subject that an identity provider vouched for, or the login "
+            "at the command line; null for tokens without a name and for the service itself."
         )
     )
     role: Role | None = strawberry.field(

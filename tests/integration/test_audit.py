@@ -45,6 +45,10 @@ from tests.integration.world import World, receipt
 
 SET_SENDING_LIMITS = """mutation ($input: SetSendingLimitsInput!) { setSendingLimits(input: $input) {
   limits { dailyMessages } errors { code message path } } }"""
+CREATE_TOKEN = """mutation ($input: CreateTokenInput!) { createToken(input: $input) {
+  token { id name } secret errors { code message path } } }"""
+REVOKE_TOKEN = """mutation ($input: RevokeTokenInput!) { revokeToken(input: $input) {
+  token { id } errors { code message path } } }"""
 AUDIT_LOG = """query ($first: Int, $after: String, $filter: AuditLogFilter) {
   auditLog(first: $first, after: $after, filter: $filter) {
     nodes { id at action actor { kind tokenId name role } objectType objectId details { name value }
@@ -169,6 +173,8 @@ async def do_everything(auditor: Auditor, world: World) -> None:
     await auditor.do(ADD_OPT_OUTS, numbers=["13900139000", "13900139001"])
     await auditor.do(REMOVE_OPT_OUTS, numbers=["13900139000"])
     account = global_ids.encode("Account", world.viewer.account_id)
+    token = (await auditor.do(CREATE_TOKEN, name="Console", role="SENDER"))["token"]
+    await auditor.do(REVOKE_TOKEN, id=token["id"])
     await auditor.do(SET_SENDING_LIMITS, accountId=account, dailyMessages=1_000_000)
 
 
@@ -191,6 +197,8 @@ ACTIONS = {
     "resendFailed": {AuditAction.FAILED_RESENT},
     "addOptOuts": {AuditAction.OPT_OUTS_ADDED},
     "removeOptOuts": {AuditAction.OPT_OUTS_REMOVED},
+    "createToken": {AuditAction.TOKEN_CREATED},
+    "revokeToken": {AuditAction.TOKEN_REVOKED},
     "setSendingLimits": {AuditAction.SENDING_LIMITS_SET},
 }
 
@@ -204,7 +212,7 @@ async def test_every_mutation_that_succeeds_has_its_entry(api: Api, world: World
     assert set(auditor.done) == set(mutations.fields), "a mutation is missing from this story"
     found = {name: {entry["action"] for entry in entries} for name, entries in auditor.done.items()}
     assert found == {**ACTIONS, **{name: set() for name in CHANGES_NOTHING}}
-    token_id = await db.fetchval("SELECT max(id) FROM access_token")
+    token_id = await db.fetchval("SELECT id FROM access_token WHERE role = 'OPERATOR'")
     for entries in auditor.done.values():
         for entry in entries:
             assert (entry["actor_kind"], entry["actor_id"], entry["role"]) == ("TOKEN", token_id, "OPERATOR")
@@ -213,6 +221,21 @@ async def test_every_mutation_that_succeeds_has_its_entry(api: Api, world: World
     assert "139" not in texts
     assert "1380013" not in texts
     assert "预约" not in texts
+    assert "gsms_" not in texts
+
+
+async def test_a_named_token_is_told_by_its_name(api: Api, world: World) -> None:
+    manager = await api.client(Role.MANAGER)
+    made = await manager.run(CREATE_TOKEN, input={"name": "Console", "role": "MANAGER"})
+    console = api.holding(made["createToken"]["secret"])
+    await console.run(ADD_OPT_OUTS, input={"numbers": ["13900139000"]})
+    (entry,) = (await console.run(AUDIT_LOG, filter={"actorName": "Console"}))["auditLog"]["nodes"]
+    assert entry["actor"] == {
+        "kind": "TOKEN",
+        "tokenId": made["createToken"]["token"]["id"],
+        "name": "Console",
+        "role": "MANAGER",
+    }
 
 
 async def test_what_matters_is_told(api: Api, world: World) -> None:

@@ -1,0 +1,57 @@
+"""Phone numbers as those see them who are not to know them."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.plain_fields import number_fields
+from api.schema import schema
+from domain.masking import mask_event, masked_number
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+8613800135678", "+86138****5678"),
+        ("+34612345678", "+346****5678"),
+        ("138 0013 5678", "138 ****5678"),
+        ("+12345678", "+****5678"),
+        ("tel: +86 (138) 0013-5678 (office)", "tel: +86 (138) ****5678 (office)"),
+        ("１３８００１３５６７８", "１３８****５６７８"),
+        ("1234567", "*****67"),
+        ("12", "12"),
+        ("nobody", "nobody"),
+        ("", ""),
+    ],
+)
+def test_at_least_half_of_a_number_stays_hidden(number: str, shown: str) -> None:
+    assert masked_number(number) == shown
+
+
+def test_every_field_that_shows_a_number_is_masked_where_it_is_read() -> None:
+    """A PhoneNumber with a resolver would get past it."""
+    core = schema._schema
+    declared = {
+        f"{name}.{field_name}"
+        for name, found in core.type_map.items()
+        for field_name, field in getattr(found, "fields", {}).items()
+        if hasattr(field, "resolve") and str(field.type).strip("[]!") == "PhoneNumber"
+    }
+    assert declared
+    assert number_fields(schema) == declared | {"RejectedRow.value", "Reply.number"}
+
+
+def test_no_number_gets_into_a_line_of_the_log() -> None:
+    event = {
+        "event": "cannot send to +8613800138000",
+        "detail": {"numbers": ["13800138000", {"to": "008613800138000"}]},
+        "error": "DETAIL:  Key (number)=(8613800138000) already exists.",
+        "task_id": 8613800138,
+        "request_id": "12345678901",
+        "timestamp": "2026-11-22T22:12:03.123456Z",
+        "milliseconds": 12345678.9,
+    }
+    shown = mask_event(None, "info", dict(event))
+    assert "138000" not in str({name: shown[name] for name in ("event", "detail", "error")})
+    for name in ("task_id", "request_id", "timestamp", "milliseconds"):
+        assert shown[name] == event[name]
