@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from graphql import ExecutionResult
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from api.limits.admission import Admission, current_admission
 from api.top_level_errors import TopLevelCode, TopLevelError
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class BoundedExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -35,6 +38,20 @@ class BoundedExecutor(StrawberryGraphQLCoreExecutionContext):
         if admission is None or not self.is_awaitable(result):
             return result
         return _in_time(result, admission)
+
+
+def in_time(load: Callable[[list[K]], Awaitable[list[V]]]) -> Callable[[list[K]], Awaitable[list[V]]]:
+    """`load`, given up after as long as an operation may take that it reads for.
+
+    A DataLoader reads in a task of its own, which would otherwise outlive the operation.
+    """
+
+    async def load_in_time(keys: list[K]) -> list[V]:
+        admission = current_admission()
+        async with asyncio.timeout(admission.seconds if admission else None):
+            return await load(keys)
+
+    return load_in_time
 
 
 async def _in_time(result: Awaitable[Any], admission: Admission) -> Any:

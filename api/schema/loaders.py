@@ -9,6 +9,7 @@ from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
+from api.limits.execution import in_time
 from domain import billing, message_reads, resource_reads, task_reads
 from domain.billing import Charges, FailureReason
 from domain.message_reads import SegmentView
@@ -26,37 +27,37 @@ class Loaders:
     @cached_property
     def applications(self) -> DataLoader[int, Application | None]:
         """Applications by their keys."""
-        return DataLoader(self._applications)
+        return DataLoader(in_time(self._applications))
 
     @cached_property
     def signatures(self) -> DataLoader[SignatureKey, JudgedSignature | None]:
         """Signatures, judged."""
-        return DataLoader(self._signatures)
+        return DataLoader(in_time(self._signatures))
 
     @cached_property
     def templates(self) -> DataLoader[TemplateKey, JudgedTemplate | None]:
         """Templates, judged."""
-        return DataLoader(self._templates)
+        return DataLoader(in_time(self._templates))
 
     @cached_property
     def tasks(self) -> DataLoader[int, TaskView | None]:
         """Tasks by their keys."""
-        return DataLoader(self._tasks)
+        return DataLoader(in_time(self._tasks))
 
     @cached_property
     def segments(self) -> DataLoader[tuple[int, int], list[SegmentView]]:
         """The segments of messages, by task and position."""
-        return DataLoader(self._segments)
+        return DataLoader(in_time(self._segments))
 
     @cached_property
     def charges(self) -> DataLoader[int, Charges]:
         """What tasks have cost, by their keys."""
-        return DataLoader(self._charges)
+        return DataLoader(in_time(self._charges))
 
     @cached_property
     def failure_reasons(self) -> DataLoader[int, list[FailureReason]]:
         """Why messages of tasks failed, by the tasks' keys."""
-        return DataLoader(self._failure_reasons)
+        return DataLoader(in_time(self._failure_reasons))
 
     async def _applications(self, keys: list[int]) -> list[Application | None]:
         found = await resource_reads.find_applications(self.account_id, keys)
