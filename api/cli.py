@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, audit, callback_urls, db, purging, sending_limits, sending_usage, startup
+from domain import access, audit, callback_urls, db, purging, sending_limits, sending_reads, startup
 from domain.audit import Actor
 from domain.engines import acquire
 from domain.engines.layout import Kind
@@ -254,7 +254,7 @@ def limits(name: str, **given: int | str | None) -> None:
             if changes:
                 await sending_limits.set_limits(account_id, changes)
             found = await sending_limits.limits_of(account_id)
-            usage = await sending_usage.present_usage(account_id, time_zone)
+            usage = await sending_reads.present_usage(account_id, time_zone)
         for period, word in ((Period.DAY, "today"), (Period.MONTH, "this month")):
             for measure in Measure:
                 limit = found.of(period, measure)

@@ -51,8 +51,9 @@ class Load:
 
 Place = tuple[Period, date]
 """A period and its first day."""
-_Counts = Mapping[Place, Load]
-_NOTHING = Load(0, 0)
+Counts = Mapping[Place, Load]
+"""What is counted for each."""
+NOTHING = Load(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Used:
 
     def in_alarm(self, percent: int) -> bool:
         """Whether it is so many per cent of the limit, or more."""
-        return self.used * 100 >= self.limit * percent
+        return self.used > 0 and self.used * 100 >= self.limit * percent
 
     def __str__(self) -> str:
         """For people."""
@@ -115,9 +116,9 @@ async def foresee(viewer: Viewer, send_at: datetime, load: Load, *path: str) -> 
     Raises `QuotaExceeded` for the input field `path`.
     """
     day = day_of(send_at, viewer.time_zone)
-    limits, counts = await _read(viewer.account_id, day)
-    added = _both(day, load)
-    after = {place: _plus(counts.get(place, _NOTHING), load) for place in added}
+    limits, counts = await read_counts(viewer.account_id, day)
+    added = places_of(day, load)
+    after = {place: _plus(counts.get(place, NOTHING), load) for place in added}
     _refuse_beyond(viewer, limits, counts, after, day, load, path)
     return _taken(limits, after, load)
 
@@ -141,7 +142,7 @@ async def take(
         load.messages,
         load.segments,
     )
-    return await _add(conn, viewer, _both(day, load), day, load, path)
+    return await _add(conn, viewer, places_of(day, load), day, load, path)
 
 
 async def move(conn: Connection, viewer: Viewer, task_id: int, send_at: datetime) -> Taken:
@@ -163,8 +164,8 @@ async def move(conn: Connection, viewer: Viewer, task_id: int, send_at: datetime
     if moved is None:
         return Taken((), ())  # made by an older version of this service, which did not count
     load = Load(moved["messages"], moved["segments"])
-    changes: dict[Place, Load] = dict(_both(day, load))
-    for place in _both(moved["day"], load):
+    changes: dict[Place, Load] = dict(places_of(day, load))
+    for place in places_of(moved["day"], load):
         if place in changes:
             del changes[place]
         else:
@@ -191,7 +192,7 @@ async def give_back(conn: Connection, task_id: int) -> None:
         return
     unsent = given["messages"] - given["sent"]
     load = Load(-unsent, -unsent * (given["segments"] // given["messages"]))
-    await _change(conn, given["account_id"], _both(given["day"], load))
+    await _change(conn, given["account_id"], places_of(given["day"], load))
 
 
 async def give_back_of_ended() -> None:
@@ -213,36 +214,8 @@ async def forget_old() -> None:
     await db.fetch("DELETE FROM sending_usage WHERE starts_on < (groupsms_now() - $1::interval)::date", KEPT)
 
 
-@dataclass(frozen=True, slots=True)
-class PresentUsage:
-    """What an account uses of today and of this month."""
-
-    starts_on: Mapping[Period, date]
-    loads: Mapping[Period, Load]
-    alarm: bool
-    """Whether one of the limits is used to its threshold or more."""
-
-
-async def present_usage(account_id: int, time_zone: str) -> PresentUsage:
-    """What the account uses now, by the database's clock."""
-    today = day_of(await db.fetchval("SELECT groupsms_now()"), time_zone)
-    limits, counts = await _read(account_id, today)
-    places = _both(today, _NOTHING)
-    present = {place: counts.get(place, _NOTHING) for place in places}
-    return PresentUsage(
-        starts_on=dict(places.keys()),
-        loads={period: load for (period, _), load in present.items()},
-        alarm=bool(_in_alarm(limits, present)),
-    )
-
-
-async def accounts_in_alarm() -> int:
-    """How many accounts have a limit of today or of this month at its alarm threshold; for a metric."""
-    rows = await db.fetch("SELECT id, time_zone FROM account JOIN sending_limit ON account_id = id")
-    return sum([(await present_usage(row["id"], row["time_zone"])).alarm for row in rows])
-
-
-def _both(day: date, load: Load) -> dict[Place, Load]:
+def places_of(day: date, load: Load) -> dict[Place, Load]:
+    """The day and the month for which a task of that day counts."""
     return {(period, first_day(period, day)): load for period in Period}
 
 
@@ -250,7 +223,7 @@ def _plus(one: Load, other: Load) -> Load:
     return Load(one.messages + other.messages, one.segments + other.segments)
 
 
-async def _read(account_id: int, since: date) -> tuple[SendingLimits, _Counts]:
+async def read_counts(account_id: int, since: date) -> tuple[SendingLimits, Counts]:
     """The limits, and what is counted for the month of a day, the day and all after it."""
     rows = await db.fetch(
         f"""
@@ -274,7 +247,7 @@ async def _read(account_id: int, since: date) -> tuple[SendingLimits, _Counts]:
 
 async def _change(
     conn: Connection, account_id: int, changes: Mapping[Place, Load]
-) -> tuple[SendingLimits, _Counts]:
+) -> tuple[SendingLimits, Counts]:
     """Add to the counts; returns the limits, and the sums that come of it."""
     rows = await conn.fetch(
         f"""
@@ -318,14 +291,14 @@ async def _add(
     limits, counts = await _change(conn, viewer.account_id, changes)
     after = {place: counts[place] for place, change in changes.items() if change.messages > 0}
     if _exceeded(limits, after):
-        _, counts = await _read(viewer.account_id, day)
+        _, counts = await read_counts(viewer.account_id, day)
         without = Load(-load.messages, -load.segments)
-        before = {**counts, **{place: _plus(counts[place], without) for place in _both(day, load)}}
+        before = {**counts, **{place: _plus(counts[place], without) for place in places_of(day, load)}}
         _refuse_beyond(viewer, limits, before, after, day, load, path)
     return _taken(limits, after, load)
 
 
-def _uses(limits: SendingLimits, counts: _Counts) -> Iterator[Used]:
+def _uses(limits: SendingLimits, counts: Counts) -> Iterator[Used]:
     for (period, starts_on), load in counts.items():
         for measure in Measure:
             limit = limits.of(period, measure)
@@ -333,27 +306,28 @@ def _uses(limits: SendingLimits, counts: _Counts) -> Iterator[Used]:
                 yield Used(period, starts_on, measure, load.of(measure), limit)
 
 
-def _exceeded(limits: SendingLimits, counts: _Counts) -> list[Used]:
+def _exceeded(limits: SendingLimits, counts: Counts) -> list[Used]:
     return [use for use in _uses(limits, counts) if use.used > use.limit]
 
 
-def _in_alarm(limits: SendingLimits, counts: _Counts) -> list[Used]:
+def in_alarm(limits: SendingLimits, counts: Counts) -> list[Used]:
+    """The limits that are used to the alarm threshold or more."""
     return [use for use in _uses(limits, counts) if use.in_alarm(limits.alarm_percent)]
 
 
-def _taken(limits: SendingLimits, after: _Counts, load: Load) -> Taken:
-    in_alarm = _in_alarm(limits, after)
+def _taken(limits: SendingLimits, after: Counts, load: Load) -> Taken:
+    alarmed = in_alarm(limits, after)
     crossed = [
-        use for use in in_alarm if (use.used - load.of(use.measure)) * 100 < use.limit * limits.alarm_percent
+        use for use in alarmed if (use.used - load.of(use.measure)) * 100 < use.limit * limits.alarm_percent
     ]
-    return Taken(tuple(in_alarm), tuple(crossed))
+    return Taken(tuple(alarmed), tuple(crossed))
 
 
 def _refuse_beyond(
     viewer: Viewer,
     limits: SendingLimits,
-    before: _Counts,
-    after: _Counts,
+    before: Counts,
+    after: Counts,
     day: date,
     load: Load,
     path: Sequence[str],
@@ -384,14 +358,14 @@ def _refuse_beyond(
     raise QuotaExceeded(f"{sentence[0].upper()}{sentence[1:]}. {when}", *path, retry_at=retry_at)
 
 
-def _room(viewer: Viewer, limits: SendingLimits, counts: _Counts, load: Load, day: date) -> datetime | None:
+def _room(viewer: Viewer, limits: SendingLimits, counts: Counts, load: Load, day: date) -> datetime | None:
     """When the first day after this one begins that has room for so much, and a month that has.
 
     None if there never is.
     """
     for _ in range(LOOK_AHEAD):
         day = next_first_day(Period.DAY, day)
-        after = {place: _plus(counts.get(place, _NOTHING), load) for place in _both(day, load)}
+        after = {place: _plus(counts.get(place, NOTHING), load) for place in places_of(day, load)}
         if not _exceeded(limits, after):
             return start_of(day, viewer.time_zone)
     return None

@@ -11,7 +11,7 @@ from api.schema.enums import Role
 from api.schema.fields import field
 from api.schema.node import Node
 from api.schema.sending import SendingLimits, SendingUsage
-from domain import access, sending_limits, sending_usage
+from domain import access, sending_limits, sending_reads
 
 
 @strawberry.type(description="Who sends and pays. Nothing of one account is seen from another.")
@@ -31,7 +31,7 @@ class Account(Node):
     @field("What it uses of its limits: what is planned for today and this month, or sent.")
     async def usage(self) -> SendingUsage:
         account_id = global_ids.key_of("Account", self.id)
-        return SendingUsage.of(await sending_usage.present_usage(account_id, self.time_zone), self.time_zone)
+        return SendingUsage.of(await sending_reads.present_usage(account_id, self.time_zone), self.time_zone)
 
 
 @strawberry.type(description="Who is asking: an account, and what the token may do in it.")

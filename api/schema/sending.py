@@ -9,7 +9,7 @@ import strawberry
 from domain import sending_limits
 from domain.sending_limits import LARGEST
 from domain.sending_periods import Period, next_first_day, start_of
-from domain.sending_usage import PresentUsage
+from domain.sending_reads import PresentUsage
 
 
 @strawberry.type(

@@ -15,6 +15,7 @@ from domain import (
     db,
     resending,
     sending_limits,
+    sending_reads,
     sending_usage,
     sweep,
     task_control,
@@ -150,6 +151,7 @@ async def test_a_refusal_says_what_is_left_and_when_there_is_room(world: World, 
 async def test_a_limit_of_nothing_lets_nothing_through(world: World) -> None:
     await limit(world, monthly_segments=0)
     assert (await refusal(create(world, 1))).retry_at is None
+    assert await sending_reads.accounts_in_alarm() == 0
     await limit(world, monthly_segments=None)
     await create(world, 1)
 
@@ -266,10 +268,10 @@ async def test_a_month_ends_in_the_accounts_zone(world: World, travel: Travel) -
     assert set(await used(world)) == {("DAY", "2027-02-28"), ("MONTH", "2027-02-01")}
     refused = await refusal(create(world, 3))
     assert refused.retry_at == datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
-    present = await sending_usage.present_usage(world.viewer.account_id, world.viewer.time_zone)
+    present = await sending_reads.present_usage(world.viewer.account_id, world.viewer.time_zone)
     assert (present.loads[Period.MONTH].messages, present.alarm) == (8, True)
     await travel.to(refused.retry_at)
-    present = await sending_usage.present_usage(world.viewer.account_id, world.viewer.time_zone)
+    present = await sending_reads.present_usage(world.viewer.account_id, world.viewer.time_zone)
     assert (present.loads[Period.MONTH].messages, present.alarm) == (0, False)
     await create(world, 10)
 
@@ -317,14 +319,14 @@ async def test_the_alarm_is_told_to_the_user_and_logged_once(world: World, trave
     await limit(world, daily_messages=100, alarm_percent=50)
     with structlog.testing.capture_logs() as logs:
         assert near((await create(world, 49)).warnings) == []
-        assert await sending_usage.accounts_in_alarm() == 0
+        assert await sending_reads.accounts_in_alarm() == 0
         assert near((await create(world, 1)).warnings) == [
             "With this task 50 of 100 messages are used or planned for 2027-03-10 (daily limit)."
         ]
         assert len(near((await create(world, 1)).warnings)) == 1
     alarms = [entry for entry in logs if entry["event"] == "sending_limit_alarm"]
     assert [(entry["used"], entry["limit"], entry["measure"]) for entry in alarms] == [(50, 100, "messages")]
-    assert await sending_usage.accounts_in_alarm() == 1
+    assert await sending_reads.accounts_in_alarm() == 1
     prepared = await task_orders.prepare(world.viewer, world.order(1), world.intake)
     assert len(near(prepared.warnings)) == 1
     with pytest.raises(WarningsRefused):
@@ -338,6 +340,14 @@ async def test_of_many_at_once_one_crosses_the_threshold(world: World, travel: T
         made, _ = await outcomes(*(create(world, 10) for _ in range(12)))
     assert made == 10
     assert [entry["used"] for entry in logs if entry["event"] == "sending_limit_alarm"] == [80]
+
+
+async def test_days_long_past_are_forgotten(world: World, travel: Travel) -> None:
+    await create(world, 1)
+    await travel(403 * DAY)
+    await create(world, 2)
+    await sending_usage.forget_old()
+    assert set((await used(world)).values()) == {(2, 2)}
 
 
 async def test_limits_are_set_one_by_one(world: World) -> None:
