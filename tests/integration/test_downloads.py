@@ -20,9 +20,9 @@ from structlog.testing import capture_logs
 
 from api import downloads
 from api.downloads import SAMPLE_PATH, failed_numbers_path
-from api.signed_links import Grant, LinkSigner
-from domain import access, db, dispatch, purging
-from domain.audit import Actor, ActorKind
+from api.signed_links import Grant, LinkExpiredError, LinkSigner
+from domain import access, audit_reads, db, dispatch, purging
+from domain.audit import Actor, ActorKind, AuditAction, AuditObject
 from domain.number_files import FileFormat
 from domain.ports import ReceiptState
 from domain.recipient_file import read_recipients
@@ -289,6 +289,46 @@ async def test_a_link_opens_nothing_of_another_account(api: Api, world: World) -
         lifetime=LIFETIME,
     )
     assert (await api.http.get(f"{api.url}{link}")).status_code == 404
+
+
+async def test_a_download_is_in_the_audit_log(api: Api, client: Client, world: World) -> None:
+    task_id = await with_failures(world)
+    links = await urls(client)
+    for format_ in ("xlsx", "csv"):
+        response = await api.http.get(links[format_], headers={"User-Agent": "browser/1"})
+        assert response.status_code == 200
+        (entry, *_) = (await audit_reads.list_entries(world.viewer.account_id)).items
+        assert (entry.action, entry.subject) == (
+            AuditAction.NUMBERS_DOWNLOADED,
+            (AuditObject.TASK, task_id),
+        )
+        assert entry.details == {"file": "failed-numbers", "format": format_.upper()}
+        assert entry.token_id == await db.fetchval("SELECT id FROM access_token WHERE role = 'VIEWER'")
+        assert (entry.role, entry.user_agent, entry.client_address) == (Role.VIEWER, "browser/1", "127.0.0.1")
+
+
+async def test_a_link_ends_with_the_token_it_was_asked_for_with(
+    api: Api, client: Client, world: World
+) -> None:
+    await with_failures(world)
+    link = (await urls(client))["csv"]
+    assert (await api.http.get(link)).status_code == 200
+    entries = await audit_reads.count_entries(world.viewer.account_id)
+    await db.fetch("UPDATE access_token SET revoked_at = groupsms_now() WHERE role = 'VIEWER'")
+    response = await api.http.get(link)
+    assert (response.status_code, "was revoked" in response.text) == (403, True)
+    assert await audit_reads.count_entries(world.viewer.account_id) == entries
+
+
+async def test_a_link_is_good_for_no_longer_than_the_token(api: Api, world: World) -> None:
+    await with_failures(world)
+    ending = datetime.now(UTC) + timedelta(minutes=5)
+    client = api.holding(await access.create_token("Acme", Role.VIEWER, expires_at=ending))
+    url = urlsplit((await urls(client))["csv"])
+    signer, signature = LinkSigner(api.settings.signing_key()), url.query.removeprefix("signature=")
+    assert signer.verify(url.path, signature, now=ending - timedelta(seconds=1))
+    with pytest.raises(LinkExpiredError):
+        signer.verify(url.path, signature, now=ending + timedelta(seconds=2))
 
 
 async def test_a_link_to_a_task_that_is_gone(api: Api, client: Client, world: World) -> None:

@@ -95,7 +95,8 @@ async def test_pages_go_on_where_cursors_are_sealed(api: Api, world: World) -> N
     [
         "query ($end: String) { optOuts(numberEndsWith: $end) { totalCount } }",
         "query ($end: String) { replies(filter: {numberEndsWith: $end}) { totalCount } }",
-        "query ($end: String) { tasks { nodes { messages(filter: {numberEndsWith: $end}) { nodes { id } } } }}",
+        """query ($end: String) {
+          tasks { nodes { messages(filter: {numberEndsWith: $end}) { totalCount } } } }""",
     ],
 )
 async def test_numbers_are_found_by_what_is_shown_of_them(api: Api, world: World, document: str) -> None:
