@@ -3,19 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
 
 import click
 
-from domain import access, audit, callback_urls, db, purging, sending_limits, sending_reads, startup
-from domain.audit import Actor
+from api.command_run import finish
+from api.token_commands import token
+from domain import access, callback_urls, db, purging, sending_limits, sending_usage, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
-from domain.errors import DatabaseUnavailable, UserError
+from domain.errors import DatabaseUnavailable
 from domain.sending_limits import Measure
 from domain.sending_periods import Period
 from domain.settings import PREFIX, Settings
-from domain.states import Role
 
 
 class UnknownGatewayError(Exception):
@@ -111,7 +110,7 @@ def migrate() -> None:
     \b
     Example:   GROUPSMS_DATABASE_URL=postgresql://groupsms:secret@db.example.com/groupsms groupsms migrate
     """
-    _finish(_migrate)
+    finish(_migrate)
 
 
 @cli.command()
@@ -143,7 +142,7 @@ def purge(days: int | None, dry_run: bool) -> None:
         )
         return 0
 
-    _finish(do)
+    finish(do)
 
 
 @cli.command("callback-url")
@@ -171,45 +170,36 @@ def callback_url(gateway: str) -> None:
     sys.exit(startup.guarded(show, UnknownGatewayError))
 
 
-@cli.group()
-def token() -> None:
-    """Make the tokens that clients send as `Authorization: Bearer TOKEN`."""
-
-
-@token.command()
-@click.option("--account", required=True, help="The account it opens; made if there is none of this name.")
-@click.option(
-    "--role",
-    required=True,
-    type=click.Choice([role.value for role in Role], case_sensitive=False),
-    metavar="|".join(Role),
-    help="What its holder may do.",
-)
-@click.option("--time-zone", metavar="ZONE", help="Set the account's time zone, such as Asia/Shanghai.")
-@click.option("--currency", metavar="CODE", help="Set the account's currency, such as CNY.")
-def create(account: str, role: str, time_zone: str | None, currency: str | None) -> None:
-    """Make a token and print it, alone on stdout. It is shown this once: only a hash of it is kept.
-
-    A VIEWER reads, a SENDER also makes tasks, a MANAGER also makes applications, signatures and templates; an
-    OPERATOR approves them.
-
-    \b
-    Example:   TOKEN=$(groupsms token create --account acme --role SENDER --time-zone Europe/Berlin)
-    """
-
-    async def make(settings: Settings) -> int:
-        access.check_account(account, time_zone, currency)
-        async with startup.database(settings) as url, db.connected(url, pool_size=1):
-            made = await access.create_token(account, Role(role), time_zone=time_zone, currency=currency)
-        click.echo(made)
-        return 0
-
-    _finish(make)
+cli.add_command(token)
 
 
 @cli.group()
 def account() -> None:
     """See and set what holds for an account."""
+
+
+@account.command("create")
+@click.argument("name")
+@click.option("--time-zone", metavar="ZONE", help="Its time zone; left out: Asia/Shanghai.")
+@click.option("--currency", metavar="CODE", help="What its prices are in; left out: CNY.")
+def create_account(name: str, time_zone: str | None, currency: str | None) -> None:
+    """Make the account NAME, for users whom an identity provider vouches for.
+
+    `token create` makes one by the way. An account that is there already gets the time zone and the currency
+    that are given.
+
+    \b
+    Example:   groupsms account create acme --time-zone Europe/Berlin --currency EUR
+    """
+
+    async def make(settings: Settings) -> int:
+        access.check_account(name, time_zone, currency)
+        async with startup.database(settings) as url, db.connected(url, pool_size=1):
+            is_new = await access.create_account(name, time_zone=time_zone, currency=currency)
+        click.echo(f"made the account {name}" if is_new else f"the account {name} was there already")
+        return 0
+
+    finish(make)
 
 
 class _Limit(click.ParamType[int | str]):
@@ -254,7 +244,7 @@ def limits(name: str, **given: int | str | None) -> None:
             if changes:
                 await sending_limits.set_limits(account_id, changes)
             found = await sending_limits.limits_of(account_id)
-            usage = await sending_reads.present_usage(account_id, time_zone)
+            usage = await sending_usage.present_usage(account_id, time_zone)
         for period, word in ((Period.DAY, "today"), (Period.MONTH, "this month")):
             for measure in Measure:
                 limit = found.of(period, measure)
@@ -263,7 +253,7 @@ def limits(name: str, **given: int | str | None) -> None:
         click.echo(f"alarm at {found.alarm_percent} %: {'yes' if usage.alarm else 'no'}")
         return 0
 
-    _finish(settle)
+    finish(settle)
 
 
 @cli.command()
@@ -306,11 +296,6 @@ def _become(module: str, *arguments: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is the point
-
-
-def _finish(command: Callable[[Settings], Coroutine[object, object, int]]) -> None:
-    audit.acting(Actor.at_the_command_line())
-    sys.exit(startup.run(command, UserError))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import asyncpg
 from domain import audit, db
 from domain.audit import AuditAction, AuditObject
 from domain.errors import InvalidInput
+from domain.names import name_errors
 from domain.states import Role
 
 TOKEN_PREFIX = "gsms_"  # noqa: S105 - lets secret scanners and people recognise a token
@@ -106,10 +107,12 @@ async def create_token(
     """Make a token of the account and return it; the account is made if need be.
 
     `name` is the token's. `time_zone` and `currency` are set on the account when given, also on one that
-    exists. Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or an empty
-    name of an account.
+    exists. Raises `InvalidInput` for an unknown time zone, a currency that is not three letters, or a name
+    that is none.
     """
     check_account(account_name, time_zone, currency)
+    if name and (errors := name_errors("A token's name", name)):
+        raise errors[0]
     token = new_secret()
     async with db.transaction() as conn:
         account_id, _ = await _settle_account(conn, account_name, time_zone, currency)

@@ -89,10 +89,10 @@ async def create_token(
     return _view(row), secret
 
 
-async def revoke_token(viewer: Viewer, token_id: int) -> AccessTokenView:
-    """Refuse a token from now on; one that was revoked before stays as it is.
+async def revoke_token(account_id: int, token_id: int, *, by: Role) -> AccessTokenView:
+    """Refuse a token of the account from now on; one that was revoked before stays as it is.
 
-    Raises `NotFound`, or `InvalidInput` for a token whose role is above the viewer's own.
+    Raises `NotFound`, or `InvalidInput` for a token with more rights than the role of whoever revokes it.
     """
     async with db.transaction() as conn:
         row = await conn.fetchrow(
@@ -102,21 +102,18 @@ async def revoke_token(viewer: Viewer, token_id: int) -> AccessTokenView:
             RETURNING {_COLUMNS}
             """,
             token_id,
-            viewer.account_id,
-            [role.value for role in included(viewer.role)],
+            account_id,
+            [role.value for role in included(by)],
         )
         if row is not None:
-            await audit.record(
-                conn, viewer.account_id, AuditAction.TOKEN_REVOKED, (AuditObject.TOKEN, token_id)
-            )
+            await audit.record(conn, account_id, AuditAction.TOKEN_REVOKED, (AuditObject.TOKEN, token_id))
             return _view(row)
-    found = await find_token(viewer.account_id, token_id)
+    found = await find_token(account_id, token_id)
     if found is None:
         raise NotFound("There is no such token.", "id")
-    if found.role not in included(viewer.role):
+    if found.role not in included(by):
         raise InvalidInput(
-            f"Your role is {viewer.role.value}: a token with the role {found.role.value} can't be revoked "
-            "with it.",
+            f"Your role is {by.value}: a token with the role {found.role.value} can't be revoked with it.",
             "id",
         )
     return found

@@ -218,6 +218,17 @@ async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
         await bus.close()
 
 
+async def announce_revocation(redis_url: str) -> None:
+    """Say, from a process without a bus, that a token has been revoked. Without Redis others notice later."""
+    redis = Redis.from_url(redis_url, socket_connect_timeout=ANSWER_WITHIN, socket_timeout=ANSWER_WITHIN)
+    try:
+        await redis.publish(REVOCATIONS, "")
+    except (RedisError, OSError) as error:
+        log.debug("hints_skipped", count=1, error=str(error))
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
 def job_queue(redis_url: str) -> ArqRedis:
     """A connection to the queue of arq jobs; what Redis does not answer soon raises `RedisError`."""
     pool = ConnectionPool.from_url(

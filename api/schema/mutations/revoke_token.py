@@ -31,7 +31,8 @@ async def revoke_token(info: Info, wanted: Annotated[RevokeTokenInput, INPUT]) -
     viewer = info.context.require(Role.MANAGER)
     token = None
     with collecting() as errors:
-        revoked = await access_tokens.revoke_token(viewer, global_ids.key_of("AccessToken", wanted.id))
+        token_id = global_ids.key_of("AccessToken", wanted.id)
+        revoked = await access_tokens.revoke_token(viewer.account_id, token_id, by=viewer.role)
         await info.context.services.bus.token_revoked()
         token = AccessToken.of(revoked)
     return RevokeTokenPayload(token=token, errors=errors)
