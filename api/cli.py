@@ -8,7 +8,7 @@ import click
 
 from api.command_run import finish
 from api.token_commands import token
-from domain import access, callback_urls, db, purging, sending_limits, sending_usage, startup
+from domain import access, callback_urls, db, purging, sending_limits, sending_reads, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
@@ -244,7 +244,7 @@ def limits(name: str, **given: int | str | None) -> None:
             if changes:
                 await sending_limits.set_limits(account_id, changes)
             found = await sending_limits.limits_of(account_id)
-            usage = await sending_usage.present_usage(account_id, time_zone)
+            usage = await sending_reads.present_usage(account_id, time_zone)
         for period, word in ((Period.DAY, "today"), (Period.MONTH, "this month")):
             for measure in Measure:
                 limit = found.of(period, measure)
