@@ -28,6 +28,7 @@ _NODE = _WHEEL / "bin" / "node"
 _NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 _ENVIRONMENT = {**os.environ, "PATH": f"{_NODE.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
 _SNIPPET = re.compile(r"^```ts\n// (\S+\.ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_RELAY = re.compile(r"^```relay\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDED_WITHIN = 120
 """Seconds."""
 
@@ -43,6 +44,12 @@ async def prepare() -> None:
     service.write_text(_of_the_test(service.read_text()))
     shutil.copy(SDL, GENERATED)
     shutil.copy(PROJECT / "operations.ts", GENERATED)
+    shutil.copytree(PROJECT / "relay", GENERATED / "relay")
+    (fragment,) = _RELAY.findall(DOCS.read_text())
+    name = fragment.split()[1].partition("_")[0]
+    (GENERATED / "relay" / f"{name}.ts").write_text(
+        f'import {{ graphql }} from "relay-runtime";\n\ngraphql`\n{fragment}`;\n'
+    )
 
 
 def snippets() -> dict[str, str]:

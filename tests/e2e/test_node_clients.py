@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from api.demo.sample import SAMPLE, write_sample
+from api.schema import global_ids
 from domain import access
 from domain.states import Role
 from tests.e2e.line import Line, free_port, running_line
-from tests.e2e.node_project import GENERATED, PROJECT, attempt, prepare, run, start, tool
+from tests.e2e.node_project import GENERATED, PROJECT, attempt, prepare, run, snippets, start, tool
 from tests.integration.world import World
 
 CLIENTS = ["with_apollo.ts", "with_urql.ts", "with_graphql_ws.ts", "with_graphql_sse.ts"]
@@ -95,3 +98,46 @@ async def test_clients_come_back_by_themselves_and_miss_nothing(line: Line, tmp_
         for script in scripts:
             if script.process.returncode is None:
                 script.process.kill()
+
+
+async def test_relay_takes_the_schema() -> None:
+    relay = GENERATED / "relay"
+    await run(tool("relay-compiler", "relay-compiler"), "relay.config.json", cwd=relay)
+    made = {file.name.removesuffix(".graphql.ts") for file in (relay / "__generated__").iterdir()}
+    assert {"TaskListPaginationQuery", "TaskMessagesPaginationQuery", "TaskListSubscription"} <= made
+    paged = (relay / "__generated__" / "TaskMessagesPaginationQuery.graphql.ts").read_text()
+    assert "node(id: $id)" in paged
+
+
+async def test_the_snippets_do_what_the_page_says(line: Line, tmp_path: Path) -> None:
+    port = free_port()
+    await line.api(port)
+    await line.worker()
+    world = await World.make("Acme")
+    order = {
+        "applicationId": global_ids.encode("Application", world.mainland.application_id),
+        "signatureId": global_ids.encode("Signature", world.mainland.signature_id or 0),
+        "templateId": global_ids.encode("Template", world.mainland.template_id),
+    }
+    recipients = write_sample(tmp_path / "recipients.xlsx")
+    token = await access.create_token("Acme", Role.SENDER)
+    # Long enough for all that goes before.
+    soon = datetime.now(UTC) + timedelta(seconds=6)
+    script = await start(
+        "snippets.ts",
+        ENDPOINT=f"http://127.0.0.1:{port}/graphql",
+        TOKEN=token,
+        SHORT_LIVED=await access.create_token("Acme", Role.VIEWER, expires_at=soon),
+        ORDER=json.dumps(order),
+        RECIPIENTS=str(recipients),
+        FAILING=str(SAMPLE.failing),
+    )
+    await script.says("done")
+    await script.ended()
+
+
+def test_every_snippet_is_used() -> None:
+    tested = "".join(file.read_text() for file in PROJECT.glob("*.ts"))
+    snippets_used = {name for name in snippets() if f'"./generated/{name}"' in tested}
+    used_by_snippets = {name for name in snippets() if f'"./{name}"' in "".join(snippets().values())}
+    assert snippets().keys() - snippets_used - used_by_snippets == {"codegen.ts"}
