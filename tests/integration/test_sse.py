@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from api import sse
 from api.schema import following as followed
 from api.schema import global_ids
-from domain import db, tasks
+from domain import access, db, tasks
 from tests.integration.api_client import WITHIN, Api, Client, serving
 from tests.integration.event_stream import following
 from tests.integration.query_counting import counted_queries
@@ -100,28 +100,28 @@ async def test_queries_and_mutations_have_one_event(client: Client) -> None:
             assert await events.rest() == ["complete"]
 
 
-@pytest.mark.parametrize(
-    ("document", "code"),
-    [
-        ("{", "BAD_USER_INPUT"),
-        ("", "BAD_USER_INPUT"),
-        ("{ nope }", "BAD_USER_INPUT"),
-        ("query a { viewer { role } } query a { viewer { role } }", "BAD_USER_INPUT"),
-        ("subscription { taskUpdated(id: 1) { nope } }", "BAD_USER_INPUT"),
-        ("subscription { taskUpdated(id: 1) { id } }", "BAD_USER_INPUT"),
-        (
-            "{ tasks(first: 99) { nodes { messages { nodes { segments { index smsId total result } } } } } }",
-            "TOO_COMPLEX",
-        ),
-    ],
-)
-async def test_what_is_wrong_is_an_event_too(client: Client, document: str, code: str) -> None:
-    async with following(client, document) as events:
-        assert events.response.status_code == 200
-        refused = await events.next()
-        assert refused["data"] is None
-        assert refused["errors"][0]["extensions"]["code"] == code
-        assert await events.rest() == ["complete"]
+WRONG = [
+    ("{", "BAD_USER_INPUT"),
+    ("", "BAD_USER_INPUT"),
+    ("{ nope }", "BAD_USER_INPUT"),
+    ("query a { viewer { role } } query a { viewer { role } }", "BAD_USER_INPUT"),
+    ("subscription { taskUpdated(id: 1) { nope } }", "BAD_USER_INPUT"),
+    ("subscription { taskUpdated(id: 1) { id } }", "BAD_USER_INPUT"),
+    (
+        "{ tasks(first: 99) { nodes { messages { nodes { segments { index smsId total } } } } } }",
+        "TOO_COMPLEX",
+    ),
+]
+
+
+async def test_what_is_wrong_is_an_event_too(client: Client) -> None:
+    for document, code in WRONG:
+        async with following(client, document) as events:
+            assert events.response.status_code == 200
+            refused = await events.next()
+            assert refused["data"] is None, document
+            assert refused["errors"][0]["extensions"]["code"] == code, document
+            assert await events.rest() == ["complete"]
 
 
 async def test_without_a_token_it_is_unauthenticated(api: Api, key: str) -> None:
@@ -130,23 +130,23 @@ async def test_without_a_token_it_is_unauthenticated(api: Api, key: str) -> None
         assert await events.rest() == ["complete"]
 
 
-@pytest.mark.parametrize(
-    ("content", "headers", "status"),
-    [
-        (b"[]", {}, 400),
-        (b"{", {}, 400),
-        (b"{}", {"Content-Type": "text/plain"}, 415),
-        (b"query=%7B", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
-        (b"--a--", {"Content-Type": "multipart/form-data; boundary=a"}, 400),
-    ],
-)
-async def test_what_is_no_operation_begins_no_stream(
-    client: Client, content: bytes, headers: dict[str, str], status: int
-) -> None:
-    sent = {"Accept": "text/event-stream", "Content-Type": "application/json", **client.headers, **headers}
-    response = await client.http.post(f"{client.url}/graphql", content=content, headers=sent)
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/json")
-    assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
+NO_OPERATION = [
+    (b"[]", {}, 400),
+    (b"{", {}, 400),
+    (b"{}", {"Content-Type": "text/plain"}, 415),
+    (b"query=%7B", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    (b"--a--", {"Content-Type": "multipart/form-data; boundary=a"}, 400),
+]
+
+
+async def test_what_is_no_operation_begins_no_stream(client: Client) -> None:
+    usual = {"Accept": "text/event-stream", "Content-Type": "application/json", **client.headers}
+    for content, headers, status in NO_OPERATION:
+        response = await client.http.post(
+            f"{client.url}/graphql", content=content, headers={**usual, **headers}
+        )
+        assert (response.status_code, response.headers["content-type"]) == (status, "application/json")
+        assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
 
 
 async def test_subscriptions_are_not_asked_for_by_get(client: Client) -> None:
@@ -198,6 +198,16 @@ async def test_nothing_goes_on_when_the_reader_has_left(client: Client, key: str
                 break
 
 
+@asynccontextmanager
+async def closing_writer(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Close the connection in the end."""
+    try:
+        yield
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_who_reads_slowly_skips_and_holds_back_nobody(client: Client, key: str) -> None:
     large = " ".join(f"a{number}: text" for number in range(3000))
     document = f"subscription ($id: ID!) {{ taskUpdated(id: $id) {{ revision {large} }} }}"
@@ -213,18 +223,16 @@ async def test_who_reads_slowly_skips_and_holds_back_nobody(client: Client, key:
         f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
     )
     changes = 30
-    async with following(client, document, id=key) as fast:
-        newest = (await fast.data())["taskUpdated"]["revision"]
+    async with closing_writer(writer), client.subscribe(document, id=key) as fast:
+        newest = (await fast.next())["taskUpdated"]["revision"]
         for _ in range(changes):
             newest, seen = await touch(key), 0
             while seen < newest:
-                seen = (await fast.data())["taskUpdated"]["revision"]
+                seen = (await fast.next())["taskUpdated"]["revision"]
         told = b""
         async with asyncio.timeout(WITHIN):
             while f'"revision":{newest},'.encode() not in told:
                 told += await reader.read(2**16)
-    writer.close()
-    await writer.wait_closed()
     revisions = [int(found) for found in re.findall(rb'"taskUpdated":\{"revision":(\d+),', told)]
     assert revisions == sorted(set(revisions))
     assert len(revisions) < changes / 2
@@ -237,3 +245,35 @@ async def test_a_failure_is_told_without_its_cause(client: Client, key: str) -> 
         failed: dict[str, Any] = await events.next()
         assert failed["errors"][0]["extensions"].keys() == {"code", "requestId"}
         assert await events.rest() == ["complete"]
+
+
+async def test_a_revoked_token_ends_its_streams_for_good(client: Client, api: Api, key: str) -> None:
+    other = await api.client()
+    mine = await access.viewer_of(client.token or "")
+    assert mine is not None
+    assert mine.token_id is not None
+    revoke = "mutation ($id: ID!) { revokeToken(input: {id: $id}) { errors { message } } }"
+    async with (
+        following(client, TASK_UPDATED, id=key) as events,
+        following(other, TASK_UPDATED, id=key) as own,
+    ):
+        await events.data()
+        await own.data()
+        await other.run(revoke, id=global_ids.encode("AccessToken", mine.token_id))
+        assert (await events.next())["errors"][0] == {
+            "message": "Forbidden: the token was revoked", "extensions": {"code": "UNAUTHENTICATED"},
+        }  # fmt: skip
+        assert await events.rest() == ["complete"]
+        revision = await touch(key)
+        assert (await own.data())["taskUpdated"]["revision"] == revision
+
+
+async def test_a_restart_interrupts_streams_without_completing_them(
+    api: Api, client: Client, key: str
+) -> None:
+    async with AsyncExitStack() as process, AsyncExitStack() as streams:
+        elsewhere = await process.enter_async_context(api.another(client.token))
+        events = await streams.enter_async_context(following(elsewhere, TASK_UPDATED, id=key))
+        await events.data()
+        await process.aclose()
+        assert await events.rest() == []
