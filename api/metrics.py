@@ -73,5 +73,15 @@ IMPORTED = Counter(
     "groupsms_imported_messages_total", "Numbers of the tasks that were created.", registry=REGISTRY
 )
 
+RATE_LIMITS = ("requests", "anonymous", "imports", "sockets", "subscriptions")
+RATE_LIMITED = Counter(
+    "groupsms_rate_limited_total",
+    "What was refused because a token, or an address without one, asked too often or for too much at once.",
+    ["limit"],
+    registry=REGISTRY,
+)
+
+for _limit in RATE_LIMITS:
+    RATE_LIMITED.labels(_limit)
 for _outcome in IMPORT_OUTCOMES:
     IMPORTS.labels(_outcome)

@@ -17,7 +17,7 @@ from typing import Protocol
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
-from api import auth
+from api import auth, metrics
 from api.answers import ledger_of
 from api.client_address import client_address
 from api.rates.exchange import Exchange, exchanging
@@ -105,7 +105,9 @@ class RateLimits:
     ) -> Response:
         address = address_key(request)
         if self._anonymous and (allowance := self._anonymous.take(address)).wait:
-            return _too_many(allowance, "Too many requests without a valid token from this address.")
+            return _too_many(
+                "anonymous", allowance, "Too many requests without a valid token from this address."
+            )
         met: list[Allowance | None] = []
 
         async def execute_if_allowed(request: Request) -> Response:
@@ -134,7 +136,7 @@ class RateLimits:
         return self._requests.take(caller) if self._requests else None
 
     def _refusal(self, allowance: Allowance) -> Response:
-        response = _too_many(allowance, self._rule())
+        response = _too_many("requests", allowance, self._rule())
         self._tell(response, allowance)
         return response
 
@@ -158,7 +160,9 @@ class RateLimits:
         """
         address = address_key(connection)
         if self._anonymous and (allowance := self._anonymous.take(address)).wait:
-            raise _limited("Too many sockets without a valid token from this address.", allowance.wait)
+            raise _limited(
+                "anonymous", "Too many sockets without a valid token from this address.", allowance.wait
+            )
         place = SocketPlace(self, address)
         try:
             yield place
@@ -175,7 +179,7 @@ class RateLimits:
             self._sockets.enter(caller)
         except Full:
             message = f"This token may have {self._sockets.most} sockets at once."
-            raise _limited(message, PLACE_SECONDS) from None
+            raise _limited("sockets", message, PLACE_SECONDS) from None
         place.caller = caller
 
     def request(self, context: Identified) -> None:
@@ -184,7 +188,7 @@ class RateLimits:
             return
         allowance = self._requests.take(caller_key(context.viewer))
         if allowance.wait:
-            raise _limited(self._rule(), allowance.wait)
+            raise _limited("requests", self._rule(), allowance.wait)
 
     @contextmanager
     def subscription(self, context: Identified) -> Iterator[None]:
@@ -197,7 +201,7 @@ class RateLimits:
             self._subscriptions.enter(caller)
         except Full:
             message = f"This token may have {self._subscriptions.most} subscriptions at once."
-            raise _limited(message, PLACE_SECONDS) from None
+            raise _limited("subscriptions", message, PLACE_SECONDS) from None
         try:
             yield
         finally:
@@ -212,6 +216,7 @@ class RateLimits:
         try:
             self._imports.enter(caller)
         except Full:
+            metrics.RATE_LIMITED.labels("imports").inc()
             raise TooManyAtOnce(
                 f"This token may have {self._imports.most} imports under way at once. Wait until one ends.",
                 retry_at=datetime.now(UTC) + timedelta(seconds=PLACE_SECONDS),
@@ -259,7 +264,8 @@ def _policy(requests: Meter | None) -> bytes:
     return b"" if requests is None else f'"requests";q={requests.burst};w={round(requests.window)}'.encode()
 
 
-def _limited(message: str, wait: float) -> TopLevelError:
+def _limited(limit: str, message: str, wait: float) -> TopLevelError:
+    metrics.RATE_LIMITED.labels(limit).inc()
     seconds = whole_seconds(wait)
     retry_at = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
     return TopLevelError(
@@ -270,8 +276,8 @@ def _limited(message: str, wait: float) -> TopLevelError:
     )
 
 
-def _too_many(allowance: Allowance, message: str) -> Response:
-    error = _limited(message, allowance.wait)
+def _too_many(limit: str, allowance: Allowance, message: str) -> Response:
+    error = _limited(limit, message, allowance.wait)
     return JSONResponse(
         {"data": None, "errors": [error.formatted]},
         429,

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from prometheus_client import Gauge
 
-from domain import db
+from domain import db, sending_reads
 from domain.metrics import REGISTRY
 
 log = structlog.get_logger()
@@ -72,6 +72,11 @@ DELETIONS_WAITING = Gauge(
 DELETIONS_AGE = Gauge(
     "groupsms_deletions_oldest_seconds",
     "How long ago the first of the deleted tasks was deleted whose numbers are still there.",
+    registry=REGISTRY,
+)
+ACCOUNTS_IN_ALARM = Gauge(
+    "groupsms_accounts_near_sending_limit",
+    "Accounts that have reached the alarm threshold of a limit of today or of this month.",
     registry=REGISTRY,
 )
 READ_AT = Gauge(
@@ -160,6 +165,7 @@ async def read() -> None:
     RECEIPTS_OVERDUE.set(found["receipts_overdue"] or 0)
     DELETIONS_WAITING.set(found["deletions"])
     DELETIONS_AGE.set(found["deletions_age"] or 0)
+    ACCOUNTS_IN_ALARM.set(await sending_reads.accounts_in_alarm())
     READ_AT.set_to_current_time()
 
 

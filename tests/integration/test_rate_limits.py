@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from api.rates.exchange import CHANNEL
 from api.rates.places import LEASE
 from domain.bus import ANSWER_WITHIN
+from domain.metrics import REGISTRY
 from tests.conftest import private_data_dir
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import do, prepare
@@ -73,6 +74,7 @@ def limited(error: dict[str, Any]) -> int:
 
 async def test_a_token_has_its_burst_and_is_told_what_is_left(strict: Api) -> None:
     client, other = await strict.client(), await strict.client()
+    before = REGISTRY.get_sample_value("groupsms_rate_limited_total", {"limit": "requests"}) or 0
     first = await ask(client)
     assert first.headers["RateLimit-Policy"] == '"requests";q=20;w=10'
     assert first.headers["RateLimit"] == '"requests";r=19;t=1'
@@ -84,6 +86,8 @@ async def test_a_token_has_its_burst_and_is_told_what_is_left(strict: Api) -> No
     assert limited(body["errors"][0]) == int(refused.headers["Retry-After"]) == 1
     assert "2 a second on average" in body["errors"][0]["message"]
     assert refused.headers["RateLimit"] == '"requests";r=0;t=10'
+    counted = REGISTRY.get_sample_value("groupsms_rate_limited_total", {"limit": "requests"}) or 0
+    assert 20 <= counted - before <= 23
     assert (await ask(other)).status_code == 200
 
 

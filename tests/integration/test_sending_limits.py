@@ -13,6 +13,7 @@ import structlog
 from domain import (
     access,
     db,
+    queue_gauges,
     resending,
     sending_limits,
     sending_reads,
@@ -326,7 +327,8 @@ async def test_the_alarm_is_told_to_the_user_and_logged_once(world: World, trave
         assert len(near((await create(world, 1)).warnings)) == 1
     alarms = [entry for entry in logs if entry["event"] == "sending_limit_alarm"]
     assert [(entry["used"], entry["limit"], entry["measure"]) for entry in alarms] == [(50, 100, "messages")]
-    assert await sending_reads.accounts_in_alarm() == 1
+    await queue_gauges.read()
+    assert queue_gauges.ACCOUNTS_IN_ALARM._value.get() == 1
     prepared = await task_orders.prepare(world.viewer, world.order(1), world.intake)
     assert len(near(prepared.warnings)) == 1
     with pytest.raises(WarningsRefused):
