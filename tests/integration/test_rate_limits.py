@@ -140,7 +140,7 @@ async def test_a_socket_too_many_is_closed_so_that_clients_try_again(strict: Api
         for socket in (one, two):
             assert (await socket.receive())["type"] == "connection_ack"
         async with client.socket() as three:
-            # Of these, graphql-ws comes back after 1013 alone: "try again later".
+            # "Try again later": graphql-ws does, each time after a longer while.
             assert await three.close_code() == 1013
             assert three.connection.close_reason == "This token may have 2 sockets at once. Ask again in 5 s."
         async with other.socket() as theirs:
