@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,8 @@ from domain.errors import DatabaseUnavailable
 from domain.sending_limits import Measure
 from domain.sending_periods import Period
 from domain.settings import PREFIX, Settings
+
+_SDL = Path(__file__).with_name("schema.graphql")
 
 
 class UnknownGatewayError(Exception):
@@ -97,6 +100,16 @@ def smsc(arguments: tuple[str, ...]) -> None:
     It delivers to nobody. Its own --help names its options.
     """
     _become("workers.smsc", *arguments)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the GraphQL schema of this version as SDL, for code generators and the like.
+
+    \b
+    Example:   groupsms schema > schema.graphql
+    """
+    click.echo(_SDL.read_text(encoding="utf-8"), nl=False)
 
 
 @cli.command()
