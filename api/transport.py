@@ -116,6 +116,11 @@ class _RequestAdapter(StarletteRequestAdapter):
         super().__init__(request)
         self.source = request
 
+    @property
+    def content_type(self) -> str:
+        """The media type alone, in small letters."""
+        return _media_type(self.source)
+
 
 class _SocketHandler(SessionSocketHandler):
     """Closes the socket with 4400, as graphql-transport-ws defines, for every message of the wrong shape."""
