@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from starlette.datastructures import Headers
@@ -42,7 +43,7 @@ class TrustedProxies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        if scope["type"] in ("http", "websocket"):
+        if self._trusted and scope["type"] in ("http", "websocket"):
             peer = _address(scope["client"][0]) if scope.get("client") else None
             if peer is not None and self._trusts(peer):
                 client = self._vouched_for(Headers(scope=scope).getlist(HEADER), peer)
@@ -64,6 +65,7 @@ class TrustedProxies:
         return nearest
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> _Address | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])  # without the zone of a link-local one
