@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,30 +18,24 @@ from graphql import OperationType as OperationKind
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
 from strawberry.file_uploads.utils import replace_placeholders_with_files
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
-from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.schema.schema import StreamResult
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
-    Operation,
-    _OperationStreamClosed,
-)
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from api import metrics
 from api.answers import ledger_of
 from api.audience import Encode, Frame, Subscribed, Told, payload_of
 from api.limits.admission import Admission, AdmittedOperation, Gate
-from api.socket_sessions import InSession, SessionSocketHandler
+from api.socket_operations import TRY_AGAIN_LATER, SocketHandler
+from api.socket_sessions import InSession
 from api.sse import EventStream, asks_for_events
 from api.top_level_errors import TopLevelError, TopLevelErrors, present, refusal_body
 from api.uploads import MalformedUploadError, read_upload_form
@@ -50,8 +44,6 @@ from domain import db
 PREFLIGHT_HEADER = "Apollo-Require-Preflight"
 CONNECTION_INIT_TIMEOUT = timedelta(seconds=10)
 SOCKET_PLACE = "groupsms.place"
-TRY_AGAIN_LATER = 1013
-"""What a socket beyond the limits is closed with: graphql-ws connects again after it, each time later."""
 
 ContextFactory = Callable[[HTTPConnection], Awaitable[object]]
 """Makes the context of a request, or of a socket with all its operations.
@@ -122,83 +114,11 @@ class _RequestAdapter(StarletteRequestAdapter):
         return _media_type(self.source)
 
 
-class _SocketHandler(SessionSocketHandler):
-    """Closes the socket with 4400, as graphql-transport-ws defines, for every message of the wrong shape."""
-
-    async def handle_message(self, message: Message) -> None:
-        if not _is_well_formed(message):
-            await self.handle_invalid_message("Failed to parse message")
-            return
-        await super().handle_message(message)
-
-    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        try:
-            await super().handle_connection_init(message)
-        except TopLevelError as refused:
-            await self.websocket.close(code=TRY_AGAIN_LATER, reason=refused.message)
-
-    async def run_operation(self, operation: Operation[Any, None]) -> None:
-        endpoint = cast("GraphQLEndpoint", self.view)
-        subscribed = Subscribed(operation.query, operation.variables, operation.operation_name)
-        with ExitStack() as stack:
-            try:
-                admission = endpoint.admit_over_socket(self.context, subscribed, stack)
-            except GraphQLError as refused:
-                await operation.send_initial_errors(present([refused]))
-                return
-            await self._run_admitted(operation, endpoint.events(self.context, subscribed, admission))
-
-    async def _run_admitted(
-        self, operation: Operation[Any, None], events: AsyncGenerator[Told, None] | None
-    ) -> None:
-        if events is None:
-            await super().run_operation(operation)
-            return
-        try:
-            async with aclosing(events):
-                await self._tell(operation, events)
-        except (WebSocketDisconnect, WebSocketDisconnected):
-            return  # nobody is left to be told
-        except Exception as error:
-            await self.handle_task_exception(error)
-            await operation.send_operation_message({"id": operation.id, "type": "complete"})
-            raise
-
-    async def _tell(self, operation: Operation[Any, None], events: AsyncGenerator[Told, None]) -> None:
-        socket = cast("ASGIWebSocketAdapter", self.websocket).ws
-        head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
-        async for told in events:
-            if isinstance(told, PreExecutionError):
-                with suppress(_OperationStreamClosed):
-                    await self._handle_pre_execution_error(operation, told)
-                return
-            await socket.send_text(f"{head}{told.payload}}}")
-        await operation.send_operation_message({"id": operation.id, "type": "complete"})
-
-
-def _is_well_formed(message: object) -> bool:
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        return False
-    if message["type"] not in ("subscribe", "complete"):
-        return True
-    if not isinstance(message.get("id"), str):
-        return False
-    if message["type"] == "complete":
-        return True
-    payload = message.get("payload")
-    return (
-        isinstance(payload, dict)
-        and isinstance(payload.get("query"), str)
-        and isinstance(payload.get("variables"), dict | None)
-        and isinstance(payload.get("operationName"), str | None)
-    )
-
-
 class GraphQLEndpoint(GraphQL[Any, None]):
     """The ASGI application behind /graphql: POST, graphql-transport-ws, and the page for browsers."""
 
     request_adapter_class = _RequestAdapter
-    graphql_transport_ws_handler_class = _SocketHandler
+    graphql_transport_ws_handler_class = SocketHandler
 
     def __init__(
         self,
