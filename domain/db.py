@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connections
+from tortoise.exceptions import ConfigurationError
 
 import migrations
 from domain.errors import DatabaseUnavailable
@@ -135,7 +136,10 @@ def pool_use() -> PoolUse | None:
     """What the pool's connections do at the moment; None while there is no pool."""
     if not Tortoise.is_inited():
         return None
-    pool = _client()._pool  # noqa: SLF001 - there is no other way to it
+    try:
+        pool = _client()._pool  # noqa: SLF001 - there is no other way to it
+    except ConfigurationError:  # it was closed
+        return None
     if pool is None:
         return None
     idle = pool.get_idle_size()
