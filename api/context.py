@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import strawberry
+import structlog
 from graphql import OperationDefinitionNode
 from starlette.requests import HTTPConnection
 from strawberry.exceptions import ConnectionRejectionError
@@ -34,6 +35,8 @@ from domain.settings import Settings
 from domain.states import Role
 from domain.task_orders import Intake
 from domain.task_reads import TaskView
+
+log = structlog.get_logger()
 
 LINK_LIFETIME = timedelta(minutes=15)
 
@@ -140,7 +143,18 @@ class Context:
         """Who is asking, if they have the rights of `role`; from now on they act. Raises `TopLevelError`."""
         if self.refusal is not None:
             raise self.refusal
-        viewer = auth.require(self.viewer, role, token_given=self.token_given)
+        try:
+            viewer = auth.require(self.viewer, role, token_given=self.token_given)
+        except TopLevelError:
+            if self.viewer is not None:
+                log.warning(
+                    "refused_by_role",
+                    needed=role.value,
+                    role=self.viewer.role.value,
+                    account_id=self.viewer.account_id,
+                    token_id=self.viewer.token_id,
+                )
+            raise
         audit.acting(Actor.of(viewer))
         return viewer
 

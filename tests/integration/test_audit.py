@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from api.schema import global_ids, schema
 from domain import audit, audit_reads, db, dispatch, tasks
@@ -268,8 +269,15 @@ async def test_refused_and_repeated_requests_leave_no_entry(api: Api, world: Wor
     for document in (CANCEL_TASK, DELETE_TASK, RESUME_TASK):
         ((_, payload),) = (await client.run(document, input={"id": running})).items()
         assert payload["errors"]
-    code, _ = await client.refusal(ADD_OPT_OUTS, input={"numbers": ["13900139000"]})
+    with capture_logs() as logged:
+        code, _ = await client.refusal(ADD_OPT_OUTS, input={"numbers": ["13900139000"]})
     assert code == "FORBIDDEN"
+    (refusal,) = [line for line in logged if line["event"] == "refused_by_role"]
+    assert (refusal["needed"], refusal["role"], refusal["account_id"]) == (
+        "MANAGER",
+        "SENDER",
+        world.viewer.account_id,
+    )
     assert await db.fetchval("SELECT count(*) FROM audit_entry") == after
 
 
@@ -356,6 +364,18 @@ async def test_filters(api: Api, world: World) -> None:
     moment = in_minutes(1)
     assert await actions(**{"from": moment}) == []
     assert len(await actions(to=moment)) > 2
+
+
+async def test_what_is_done_over_a_socket_has_its_entry(api: Api, world: World) -> None:
+    client = await api.client(Role.MANAGER)
+    async with client.socket() as socket:
+        assert (await socket.receive())["type"] == "connection_ack"
+        await socket.subscribe("1", ADD_OPT_OUTS, {"input": {"numbers": ["13900139000"]}})
+        assert (await socket.receive())["payload"]["data"]["addOptOuts"]["added"] == 1
+    (entry, *_) = (await audit_reads.list_entries(world.viewer.account_id)).items
+    assert (entry.action, entry.role) == (AuditAction.OPT_OUTS_ADDED, Role.MANAGER)
+    assert entry.client_address == "127.0.0.1"
+    assert entry.request_id
 
 
 async def test_the_command_line_names_its_user(world: World) -> None:

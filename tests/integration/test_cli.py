@@ -1,5 +1,6 @@
 """The `groupsms` command as a shell sees it."""
 
+import getpass
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from domain import access, db
+from domain import access, audit_reads, db
+from domain.audit import ActorKind, AuditAction
 from domain.callback_urls import callback_url
 from domain.engines import Engines
 from domain.settings import PREFIX, Settings
@@ -137,7 +139,12 @@ async def test_token_create_prints_the_token_alone(database_url: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     async with db.connected(database_url, pool_size=1):
         viewer = await access.viewer_of(done.stdout.removesuffix("\n"))
-    assert viewer is not None
+        assert viewer is not None
+        log = (await audit_reads.list_entries(viewer.account_id)).items
+    assert {(entry.actor_kind, entry.actor_name) for entry in log} == {
+        (ActorKind.COMMAND_LINE, getpass.getuser())
+    }
+    assert [entry.action for entry in log] == [AuditAction.TOKEN_CREATED, AuditAction.ACCOUNT_CREATED]
     assert (viewer.account_name, viewer.role) == ("acme", Role.SENDER)
     assert (viewer.time_zone, viewer.currency) == ("Europe/Madrid", "EUR")
 
