@@ -83,6 +83,8 @@ def _row(receipt: Receipt) -> tuple[object, ...]:
 
 def _storable(text: str) -> str:
     """The text as PostgreSQL takes it: one that is odd or endless must not keep a batch unacknowledged."""
+    if text.isascii() and len(text) <= LONGEST_TEXT and "\0" not in text:
+        return text
     return text[:LONGEST_TEXT].replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
@@ -199,14 +201,11 @@ async def _matched(which: _Which, argument: object, ahead: timedelta) -> list[as
 
 async def _apply_to_task(task_id: int, matched: Sequence[asyncpg.Record], prices: Tariff, shard: int) -> bool:
     """Apply receipts, unless somebody else has meanwhile; whether they changed anything."""
+    handed_over = [row["submitted_at"] for row in matched]
+    since, until = min(handed_over), max(handed_over)
     async with db.transaction() as conn:
-        messages = await verdicts.locked(
-            conn,
-            task_id,
-            (row["position"] for row in matched),
-            min(row["submitted_at"] for row in matched),
-            max(row["submitted_at"] for row in matched),
-        )
+        positions = (row["position"] for row in matched)
+        messages = await verdicts.locked(conn, task_id, positions, since, until)
         taken = await conn.fetch(
             "DELETE FROM receipt_inbox WHERE id = ANY(ARRAY(SELECT unnest($1::bigint[]))) RETURNING id",
             [row["id"] for row in matched],
@@ -215,7 +214,7 @@ async def _apply_to_task(task_id: int, matched: Sequence[asyncpg.Record], prices
         matched = [row for row in matched if row["id"] in mine]
         await _note_forms(conn, [row for row in matched if _shows_form(row, messages)])
         charges = verdicts.decide(messages, sorted(matched, key=_precedence), prices)
-        return await verdicts.record(conn, task_id, shard, messages.values(), charges)
+        return await verdicts.record(conn, task_id, shard, messages.values(), charges, since, until)
 
 
 def _precedence(row: asyncpg.Record) -> tuple[bool, int]:

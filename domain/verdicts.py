@@ -36,7 +36,6 @@ class Part:
 
     index: int
     number: int
-    submitted_at: datetime
     result: int
     received_at: datetime | None
     error_code: str | None
@@ -99,7 +98,7 @@ WHERE task_id = $1 AND position = ANY(ARRAY(SELECT unnest($2::int[])))
 ORDER BY position FOR NO KEY UPDATE
 """
 _PARTS = """
-SELECT position, index, number, submitted_at, result, received_at, error_code, charged FROM segment
+SELECT position, index, number, result, received_at, error_code, charged FROM segment
 WHERE task_id = $1 AND position = ANY(ARRAY(SELECT unnest($2::int[]))) AND submitted_at BETWEEN $3 AND $4
 ORDER BY position, index
 """
@@ -136,9 +135,18 @@ def decide(
 
 
 async def record(
-    conn: Connection, task_id: int, shard: int, messages: Iterable[Message], charges: Counter[Decimal]
+    conn: Connection,
+    task_id: int,
+    shard: int,
+    messages: Iterable[Message],
+    charges: Counter[Decimal],
+    since: datetime,
+    until: datetime,
 ) -> bool:
-    """Write what `decide` has made of the messages, with counters and charges; whether anything changed."""
+    """Write what `decide` has made of the messages, with counters and charges; whether anything changed.
+
+    `since` and `until` are when the messages were handed over, as for `locked`.
+    """
     moved = [(message, part) for message in messages for part in message.parts if part.moved]
     if not moved:
         return False
@@ -146,8 +154,8 @@ async def record(
         _MOVE,
         task_id,
         sorted({message.position for message, _ in moved}),
-        min(part.submitted_at for _, part in moved),
-        max(part.submitted_at for _, part in moved),
+        since,
+        until,
         [message.position * 256 + part.index for message, part in moved],
         [part.result for _, part in moved],
         [part.received_at for _, part in moved],

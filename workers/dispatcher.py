@@ -7,7 +7,7 @@ A slot is held for every message from its mark until its settlement is committed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from domain import db, dispatch, receipts
+from domain import db, dispatch
 from domain.dispatch import LEASE, Settlement
 from domain.ports import Clock, Gateway, Handover, Outcome, Submission
 from domain.references import references_of
@@ -50,12 +50,24 @@ WARN_EVERY = 30.0
 class Dispatcher:
     """Sends the running tasks of one gateway from this process. It is run once."""
 
-    def __init__(self, gateway: Gateway, *, shard: int, clock: Clock, announcer: Announcer) -> None:
-        """`shard` says which counters it adds to."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        shard: int,
+        clock: Clock,
+        announcer: Announcer,
+        on_settled: Callable[[Sequence[str]], None],
+    ) -> None:
+        """`shard` says which counters it adds to; `on_settled` is told the gateway's ids of what was stored.
+
+        Receipts may have come before that.
+        """
         self._gateway = gateway
         self._shard = shard
         self._clock = clock
         self._announcer = announcer
+        self._on_settled = on_settled
         self._held: list[HeldChunk] = []
         self._answers: list[tuple[HeldChunk, int, Handover]] = []
         self._answered = asyncio.Event()
@@ -294,8 +306,8 @@ class Dispatcher:
                     ),
                 ):
                     await self._settle(chunk, handovers)
-            self._unsettled -= len(answers)
-            self._progress.set()
+                self._unsettled -= len(handovers)
+                self._progress.set()
 
     async def _settle(self, chunk: HeldChunk, handovers: list[tuple[int, Handover]]) -> None:
         unsent = [p for p, handover in handovers if handover.outcome is Outcome.NOT_HANDED_OVER]
@@ -333,13 +345,14 @@ class Dispatcher:
         if not kept:
             self._lose(chunk)
             return
-        ids = [
-            part.gateway_message_id
-            for settlement in settlements
-            for part in settlement.handover.segments
-            if part.gateway_message_id is not None
-        ]
-        await self._while_leased(chunk, lambda: receipts.apply_waiting(ids, self._shard))
+        self._on_settled(
+            [
+                part.gateway_message_id
+                for settlement in settlements
+                for part in settlement.handover.segments
+                if part.gateway_message_id is not None
+            ]
+        )
         self._announcer.changed(chunk.claim.task_id)
 
     async def _renew_for_ever(self) -> None:

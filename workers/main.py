@@ -67,25 +67,32 @@ class WorkerProcess:
         self._identity = uuid4()
         self._stopping = asyncio.Event()
         self._gateways = [_gateway(name, settings, self._identity) for name in settings.gateways]
-        self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
-        for gateway, dispatcher in zip(self._gateways, self._dispatchers, strict=True):
-            metrics.watch(gateway, dispatcher)
         self._sinks = {
             gateway.name: StoredReceipts(
                 gateway.name,
-                shard=self._shard,
+                shard=self._shard + 1,
                 announcer=self._announcer,
                 opt_out_words=settings.opt_out_words,
             )
             for gateway in self._gateways
         }
+        self._dispatchers = [self._dispatcher(gateway) for gateway in self._gateways]
+        for gateway, dispatcher in zip(self._gateways, self._dispatchers, strict=True):
+            metrics.watch(gateway, dispatcher)
 
     @property
     def _shard(self) -> int:
+        """For what is handed over; receipts go to the next one, so that neither waits for the other."""
         return self._identity.int % 1024
 
     def _dispatcher(self, gateway: Gateway) -> Dispatcher:
-        return Dispatcher(gateway, shard=self._shard, clock=self._clock, announcer=self._announcer)
+        return Dispatcher(
+            gateway,
+            shard=self._shard,
+            clock=self._clock,
+            announcer=self._announcer,
+            on_settled=self._sinks[gateway.name].settled,
+        )
 
     def stop(self) -> None:
         """Finish what is under way and return from `run`."""

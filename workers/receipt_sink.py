@@ -13,6 +13,9 @@ from workers.announcer import Announcer
 
 log = structlog.get_logger()
 
+BATCH = 2000
+"""Receipts, or ids of segments, that are applied at once at most."""
+
 
 class StoredReceipts:
     """Stores receipts and replies of one gateway, and applies receipts in the background, in batches."""
@@ -26,6 +29,7 @@ class StoredReceipts:
         self._shard = shard
         self._announcer = announcer
         self._stored: list[int] = []
+        self._settled: list[str] = []
         self._arrived = asyncio.Event()
 
     async def take(self, batch: Sequence[Inbound]) -> None:
@@ -36,6 +40,11 @@ class StoredReceipts:
         ):
             await self._store(batch)
         metrics.came_in(self._gateway, batch)
+
+    def settled(self, gateway_message_ids: Sequence[str]) -> None:
+        """Have receipts applied that came before their segment, one of these, was stored."""
+        self._settled += gateway_message_ids
+        self._arrived.set()
 
     async def _store(self, batch: Sequence[Inbound]) -> None:
         # Receipts first: if the replies fail, all come again, and a receipt that comes twice does no harm.
@@ -62,20 +71,23 @@ class StoredReceipts:
         """Apply what was stored, for ever. What a failure leaves behind, the sweep applies."""
         while True:
             await self._arrived.wait()
+            self._arrived.clear()
             await self.apply()
 
     async def apply(self) -> None:
         """Apply everything stored so far."""
-        self._arrived.clear()
-        stored, self._stored = self._stored, []
-        if not stored:
-            return
+        while self._stored or self._settled:
+            stored, self._stored = self._stored[:BATCH], self._stored[BATCH:]
+            settled, self._settled = self._settled[:BATCH], self._settled[BATCH:]
+            await self._apply(stored, settled)
+
+    async def _apply(self, stored: Sequence[int], settled: Sequence[str]) -> None:
         try:
             with (
                 metrics.RECEIPT_APPLY_SECONDS.labels(self._gateway).time(),
                 tracing.span("apply receipts", gateway=self._gateway, receipts=len(stored)),
             ):
-                changed = await receipts.apply_stored(stored, self._shard)
-            self._announcer.changed(*changed)
+                self._announcer.changed(*await receipts.apply_stored(stored, self._shard))
+                self._announcer.changed(*await receipts.apply_waiting(settled, self._shard))
         except db.UNAVAILABLE as error:
-            log.warning("receipts_left_for_sweep", count=len(stored), error=str(error))
+            log.warning("receipts_left_for_sweep", count=len(stored) + len(settled), error=str(error))

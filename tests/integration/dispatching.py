@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from domain.bus import open_bus
+from domain.cancellation import end
 from domain.engines import Engines
 from domain.ports import Handover, InboundSink, Link, Outcome, SegmentHandover, Submission
 from domain.settings import Settings
@@ -16,6 +17,7 @@ from tests.integration.world import GATEWAY, World
 from workers.announcer import Announcer
 from workers.dispatcher import Dispatcher
 from workers.main import WorkerProcess
+from workers.receipt_sink import StoredReceipts
 from workers.smpp.clock import SystemClock
 
 Answer = Callable[[Submission], Handover]
@@ -94,17 +96,18 @@ async def dispatching(world: World, gateway: RecordingGateway) -> AsyncIterator[
     """One dispatcher at work; it is stopped at the end, and must end then."""
     clock = SystemClock()
     announcer = Announcer(world.bell, clock)
-    dispatcher = Dispatcher(gateway, shard=1, clock=clock, announcer=announcer)
+    sink = StoredReceipts(gateway.name, shard=2, announcer=announcer, opt_out_words=())
+    dispatcher = Dispatcher(gateway, shard=1, clock=clock, announcer=announcer, on_settled=sink.settled)
     running = asyncio.create_task(dispatcher.run())
-    announcing = asyncio.create_task(announcer.run())
+    beside = [asyncio.create_task(work()) for work in (announcer.run, sink.run)]
     try:
         yield dispatcher
     finally:
         dispatcher.stop()
         async with asyncio.timeout(10):
             await running
-        announcing.cancel()
-        await asyncio.gather(announcing, return_exceptions=True)
+        await end(*beside)
+        await sink.apply()
         await announcer.announce()
 
 

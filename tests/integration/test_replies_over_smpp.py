@@ -205,7 +205,9 @@ async def test_a_stop_while_a_task_is_running_keeps_it_from_texting_that_number(
 
     async with scripted_centre(script) as centre, bound(world, centre, "window=20") as gateway:
         announcer = Announcer(world.bell, SystemClock())
-        dispatcher = Dispatcher(gateway, shard=1, clock=SystemClock(), announcer=announcer)
+        dispatcher = Dispatcher(
+            gateway, shard=1, clock=SystemClock(), announcer=announcer, on_settled=sink(world).settled
+        )
         running = asyncio.create_task(dispatcher.run())
         await eventually(is_at(world, task_id, TaskStatus.SENDING))
         await eventually(lambda: handed_over(task_id, 1497), 30)

@@ -136,7 +136,9 @@ async def test_it_takes_the_next_chunk_without_waiting_for_a_hint(world: World) 
     task_id = await world.running(4_500)
     gateway = RecordingGateway(window=1_000)
     announcer = Announcer(world.bell, SystemClock())
-    dispatcher = Dispatcher(gateway, shard=0, clock=StoppedClock(), announcer=announcer)
+    dispatcher = Dispatcher(
+        gateway, shard=0, clock=StoppedClock(), announcer=announcer, on_settled=lambda _: None
+    )
     running = asyncio.create_task(dispatcher.run())
 
     async def all_reached() -> bool:

@@ -292,4 +292,5 @@ class Outgoing:
             return
         self.flights.pop(flight, None)
         if not flight.future.done():
-            flight.future.set_result(flight.handover(self.retry_after))
+            retry_after = self.retry_after if Stage.DROPPED in flight.stages else 0.0
+            flight.future.set_result(flight.handover(retry_after))

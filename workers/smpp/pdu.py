@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 HEADER: Final = struct.Struct(">IIII")
 TLV_HEADER: Final = struct.Struct(">HH")
+_OCTETS_5: Final = struct.Struct("5B")
 RESPONSE_BIT: Final = 0x80000000
 INTERFACE_VERSION: Final = 0x34
 LARGEST_PDU: Final = 0x12000
@@ -141,19 +142,23 @@ class Splitter:
         buffer = self._rest + data if self._rest else data
         start, end = 0, len(buffer)
         try:
-            while end - start >= 4:
-                length = int.from_bytes(buffer[start : start + 4], "big")
-                if not HEADER.size <= length <= self._largest:
-                    raise BadLength(f"command_length {length}")
+            while end - start >= HEADER.size:
+                length, command_id, status, sequence = HEADER.unpack_from(buffer, start)
+                self._check(length)
                 stop = start + length
                 if stop > end:
                     break
-                _, command_id, status, sequence = HEADER.unpack_from(buffer, start)
                 frame = Frame(command_id, status, sequence, buffer[start + HEADER.size : stop])
                 start = stop
                 yield frame
+            if 4 <= end - start < HEADER.size:
+                self._check(int.from_bytes(buffer[start : start + 4], "big"))
         finally:
             self._rest = buffer[start:]
+
+    def _check(self, length: int) -> None:
+        if not HEADER.size <= length <= self._largest:
+            raise BadLength(f"command_length {length}")
 
 
 def encode(command_id: int, command_status: int, sequence_number: int, body: bytes = b"") -> bytes:
@@ -218,22 +223,6 @@ class _Reader:
         self._at = at + 1
         return self._body[at]
 
-    def octets(self, count: int) -> bytes:
-        start, stop = self._at, self._at + count
-        if stop > len(self._body):
-            raise BadBody(f"{count} octets wanted at octet {start} of {len(self._body)}")
-        self._at = stop
-        return self._body[start:stop]
-
-    def tlvs(self) -> Tlvs:
-        """Read the optional parameters. Up to three stray octets at the end are padding some centres add."""
-        found: list[tuple[int, bytes]] = []
-        while len(self._body) - self._at >= TLV_HEADER.size:
-            tag, length = TLV_HEADER.unpack_from(self._body, self._at)
-            self._at += TLV_HEADER.size
-            found.append((tag, self.octets(length)))
-        return tuple(found)
-
 
 def encode_tlvs(tlvs: Tlvs) -> bytes:
     """Return the optional parameters as they follow a body."""
@@ -241,8 +230,20 @@ def encode_tlvs(tlvs: Tlvs) -> bytes:
 
 
 def decode_tlvs(octets: bytes) -> Tlvs:
-    """Read optional parameters alone. Raises `BadBody`."""
-    return _Reader(octets).tlvs()
+    """Read optional parameters alone. Raises `BadBody`.
+
+    Up to three stray octets at the end are padding some centres add.
+    """
+    found: list[tuple[int, bytes]] = []
+    at, end = 0, len(octets)
+    while end - at >= TLV_HEADER.size:
+        tag, length = TLV_HEADER.unpack_from(octets, at)
+        at += TLV_HEADER.size
+        if at + length > end:
+            raise BadBody(f"{length} octets wanted at octet {at} of {end} of optional parameters")
+        found.append((tag, octets[at : at + length]))
+        at += length
+    return tuple(found)
 
 
 class Bind(NamedTuple):
@@ -342,17 +343,30 @@ class ShortMessage(NamedTuple):
     @classmethod
     def decode(cls, body: bytes) -> ShortMessage:
         """Read a body. Raises `BadBody`."""
-        read = _Reader(body)
-        service_type = read.text()
-        source = Address(read.octet(), read.octet(), read.text())
-        destination = Address(read.octet(), read.octet(), read.text())
-        esm_class, protocol_id, priority_flag = read.octets(3)
-        schedule_delivery_time, validity_period = read.text(), read.text()
-        registered, replace, data_coding, default_message, length = read.octets(5)
+        # Field by field in place, not by way of `_Reader`: a centre sends as many as it delivers messages.
+        try:
+            at = body.index(0)
+            service_type = body[:at].decode("latin-1")
+            end = body.index(0, at + 3)
+            source = Address(body[at + 1], body[at + 2], body[at + 3 : end].decode("latin-1"))
+            at, end = end, body.index(0, end + 3)
+            destination = Address(body[at + 1], body[at + 2], body[at + 3 : end].decode("latin-1"))
+            esm_class, protocol_id, priority_flag = body[end + 1], body[end + 2], body[end + 3]
+            at, end = end + 4, body.index(0, end + 4)
+            schedule_delivery_time = body[at:end].decode("latin-1")
+            at, end = end + 1, body.index(0, end + 1)
+            validity_period = body[at:end].decode("latin-1")
+            registered, replace, data_coding, default_message, length = _OCTETS_5.unpack_from(body, end + 1)
+        except (ValueError, IndexError, struct.error):
+            raise BadBody(f"a body of {len(body)} octets ends before its fields do") from None
+        at = end + 6
+        end = at + length
+        if end > len(body):
+            raise BadBody(f"{length} octets wanted at octet {at} of {len(body)}")
         return cls(
             source,
             destination,
-            read.octets(length),
+            body[at:end],
             esm_class,
             data_coding,
             registered,
@@ -363,12 +377,15 @@ class ShortMessage(NamedTuple):
             validity_period,
             replace,
             default_message,
-            read.tlvs(),
+            decode_tlvs(body[end:]) if end < len(body) else (),
         )
 
     def tlv(self, tag: int) -> bytes | None:
         """Return the first value under `tag`, or None."""
-        return next((value for found, value in self.tlvs if found == tag), None)
+        for found, value in self.tlvs:
+            if found == tag:
+                return value
+        return None
 
     @property
     def payload(self) -> bytes:

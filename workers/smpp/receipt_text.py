@@ -50,6 +50,12 @@ _FIELD: Final = re.compile(
     r"|(stat)(?:us|e)?|(err)(?:or)?(?:[ _-]?code)?|(text))\s*:",
     re.IGNORECASE,
 )
+_STANDARD: Final = re.compile(
+    r"id:([^\s:]+) sub:(\d+) dlvrd:(\d+) submit date:(\d+) done date:(\d+) stat:(\w+) err:(\w+)"
+    r" text:([^:]*)",
+    re.ASCII | re.IGNORECASE,
+)
+"""As Appendix B has it, and with no colon that could begin another field: most receipts by far."""
 _FIELD_NAMES: Final = ("id", "sub", "dlvrd", "submit", "done", "stat", "err", "text")
 """By the number of the group of `_FIELD` that matched, from 1."""
 _DATE_FORMATS: Final = {
@@ -142,6 +148,8 @@ def _fields(text: str) -> dict[str, str]:
     What stands behind `text:` may be the message's own words: it counts only for fields found nowhere before,
     and of several with one name the last does, for the words come first.
     """
+    if standard := _STANDARD.fullmatch(text):
+        return dict(zip(_FIELD_NAMES, standard.groups(), strict=True))
     found: dict[str, str] = {}
     quoted: dict[str, str] = {}
     name, start = "", 0
