@@ -165,17 +165,28 @@ async def recheck_held_chunks(account_id: int, numbers: Sequence[int] | None = N
     through by its claim. With a few `numbers`, only chunks that still have one of them to send are given
     back: most who reply were texted already, and a worker is not to be disturbed for each.
     """
+    held = await db.fetch(
+        """
+        SELECT DISTINCT task.id FROM chunk JOIN task ON task.id = chunk.task_id
+        WHERE task.account_id = $1 AND chunk.state = 1
+        """,
+        account_id,
+    )
+    if not held:
+        return
+    # Named as parameters, the tasks tell PostgreSQL which stores to look into.
     await db.fetch(
         """
-        UPDATE chunk SET recheck = TRUE FROM task
-        WHERE chunk.task_id = task.id AND task.account_id = $1 AND chunk.state = 1
+        UPDATE chunk SET recheck = TRUE
+        WHERE task_id = ANY($1::bigint[]) AND state = 1
           AND ($2::bigint[] IS NULL OR EXISTS (
               SELECT FROM message m
-              WHERE m.task_id = chunk.task_id AND m.position BETWEEN chunk.first AND chunk.last
+              WHERE m.task_id = chunk.task_id AND m.task_id = ANY($1::bigint[])
+                AND m.position BETWEEN chunk.first AND chunk.last
                 AND m.result = 0 AND m.number = ANY($2)
           ))
         """,
-        account_id,
+        [row["id"] for row in held],
         numbers,
     )
 

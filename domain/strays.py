@@ -82,11 +82,21 @@ async def _examine_batch() -> tuple[int, list[int]]:
                 schedule.RECEIPTS_WITHIN,
                 CLOCK_ERROR,
                 *days,
+                await _tasks_being_sent(conn),
             )
         ]
         findings = find(strays, leads)
         await _record(conn, findings, days)
         return len(strays), findings.understood
+
+
+async def _tasks_being_sent(conn: Connection) -> list[int]:
+    """Tasks of which a worker holds something, when the strays are known already.
+
+    What is taken up after this is sent after this, so none of the strays is about it.
+    """
+    rows = await conn.fetch("SELECT DISTINCT task_id FROM chunk WHERE state = 1")
+    return [row["task_id"] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +302,7 @@ SELECT taken.*, f.form FROM taken LEFT JOIN gateway_id_form f USING (gateway) OR
 
 # One statement, so one moment: a message is seen under way, or settled with its id, or in doubt. OFFSET 0
 # keeps it to index probes, where the planner, which knows nothing of the strays, would read whole tables. $8
-# and $9 follow from what else is demanded: they tell PostgreSQL which days to look at.
+# and $9 follow from what else is demanded: they tell PostgreSQL which days to look at, $10 which stores.
 _LEADS = """
 WITH stray AS MATERIALIZED (
     SELECT * FROM receipt_inbox WHERE id = ANY($1::bigint[])
@@ -340,7 +350,8 @@ WITH stray AS MATERIALIZED (
     JOIN task ON task.id = c.task_id
     JOIN message m ON m.task_id = c.task_id AND m.position BETWEEN c.first AND c.marked
     JOIN stray r ON r.number = m.number AND r.gateway = task.gateway
-    WHERE c.state = 1 AND m.result = 0 AND m.position <> ALL(c.returned)
+    WHERE c.state = 1 AND c.task_id = ANY($10::bigint[]) AND m.task_id = ANY($10::bigint[])
+      AND m.result = 0 AND m.position <> ALL(c.returned)
       AND m.number IN (SELECT number FROM lead WHERE kind <> 'exact')
       AND (SELECT count(*) FROM lead WHERE kind <> 'exact') > 0
 )

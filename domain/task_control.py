@@ -191,7 +191,7 @@ async def handover_counts(viewer: Viewer, task_id: int) -> HandoverCounts:
         CROSS JOIN LATERAL (
             SELECT count(*)::int AS in_flight
             FROM chunk JOIN message USING (task_id)
-            WHERE task_id = task.id AND chunk.state = 1 AND message.result = 0
+            WHERE task_id = $1 AND chunk.state = 1 AND message.result = 0
               AND message.position BETWEEN chunk.first AND chunk.marked
               AND message.position <> ALL (chunk.returned)
         ) AS flight
