@@ -75,9 +75,11 @@ def _present(error: GraphQLError) -> GraphQLError:
     if isinstance(cause, MissingQueryError):
         return _with_code(error, "The request has no query.", TopLevelCode.BAD_USER_INPUT)
     if isinstance(cause, InvalidOperationTypeError):
-        return _with_code(
-            error, "Subscriptions go over a WebSocket (graphql-transport-ws).", TopLevelCode.BAD_USER_INPUT
+        message = (
+            "Subscriptions go over a WebSocket (graphql-transport-ws), or as server-sent events: "
+            "with the header Accept: text/event-stream."
         )
+        return _with_code(error, message, TopLevelCode.BAD_USER_INPUT)
     if isinstance(cause, RecursionError) and error.path is None:
         return _with_code(error, "The operation is nested too deeply.", TopLevelCode.BAD_USER_INPUT)
     if _points_into_document(error):

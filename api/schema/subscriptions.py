@@ -33,7 +33,9 @@ class TaskChange:
     task: Task | None = strawberry.field(description="The task as it is now; null when it was deleted.")
 
 
-@strawberry.type(description="What can be followed, over a WebSocket (graphql-transport-ws).")
+@strawberry.type(
+    description="What can be followed: over a WebSocket (graphql-transport-ws) or server-sent events (graphql-sse)."
+)
 class Subscription:
     @subscription(
         "The task as it is now, then again at each change, a few times a second at most. Ends after "
