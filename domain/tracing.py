@@ -52,6 +52,8 @@ def tracing(service: str) -> Iterator[None]:
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        from domain.masked_spans import without_numbers  # noqa: PLC0415
     except ImportError as error:
         wanted = next(name for name in ENDPOINTS if os.environ.get(name))
         raise TracingError(f"{wanted} is set; install groupsms[otel] for it ({error})") from error
@@ -63,7 +65,7 @@ def tracing(service: str) -> Iterator[None]:
 
         def on_end(self, span: ReadableSpan) -> None:
             if span.parent is not None or span.kind is not trace.SpanKind.CLIENT:
-                super().on_end(span)
+                super().on_end(without_numbers(span))
 
     provider.add_span_processor(OwnWork(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
