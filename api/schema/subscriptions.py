@@ -34,7 +34,9 @@ class TaskChange:
 
 
 @strawberry.type(
-    description="What can be followed: over a WebSocket (graphql-transport-ws) or server-sent events (graphql-sse)."
+    description=(
+        "What can be followed: over a WebSocket (graphql-transport-ws) or server-sent events (graphql-sse)."
+    )
 )
 class Subscription:
     @subscription(
