@@ -20,7 +20,10 @@ from tests.integration.world import World
 
 pytestmark = pytest.mark.browser
 
-EXAMPLES = ["Viewer", "CreateTask", "Tasks", "TaskUpdated", "TasksChanged"]
+EXAMPLES = [
+    "LookAround", "PreviewTask", "CreateTask", "WatchTask", "Results", "TasksChanged",
+    "ScheduleTask", "CancelTask", "DeleteTask",
+]  # fmt: skip
 
 
 class Editor:
@@ -110,21 +113,24 @@ async def test_the_examples_run_on_a_task_that_is_sent(
     token = await access.create_token("Acme", Role.SENDER)
 
     await editor.open(f"{endpoint}#token={token}")
-    await editor.run("Viewer")
+    await editor.run("LookAround")
     await editor.expect_answer('"role": "SENDER"', '"name": "Acme"', '"selectable": true')
-    await editor.run("Tasks")
+    await editor.run("Results")
     await editor.expect_answer('"changeCursor"')
     cursor = (await editor.data())["tasks"]["changeCursor"]
 
+    await editor.run("PreviewTask")
+    await editor.expect_answer('"rows": 5', '"imported": 3')
+    assert (await editor.data())["previewTask"]["errors"] == []
     await editor.run("CreateTask")
     await editor.expect_answer(
         "3 phone number(s) imported. Redundant and invalid numbers have been deleted. "
         "You will not be charged for the 2 message(s) deleted."
     )
     task_id = (await editor.data())["createTask"]["task"]["id"]
-    await editor.run("Tasks")
+    await editor.run("Results")
     await editor.expect_answer(task_id, '"name": "My first task"')
-    await editor.run("TaskUpdated", id=task_id)
+    await editor.run("WatchTask", id=task_id)
     await editor.expect_answer('"waiting": 3')
     changes = Editor(await new_visit(context))
     await changes.open(endpoint)
@@ -134,6 +140,19 @@ async def test_the_examples_run_on_a_task_that_is_sent(
     await line.worker()
     await editor.expect_answer('"status": "COMPLETED"', '"percent": 100', '"waiting": 0', '"failed": 3')
     await changes.expect_answer('"kind": "UPDATED"', '"status": "COMPLETED"', '"failed": 3')
+
+    await editor.run("Results")
+    await editor.expect_answer('"failureReasons"', '"failed": 3')
+    (newest,) = (await editor.data())["tasks"]["nodes"]
+    assert "/failed-numbers" in newest["failedNumbersUrl"]
+    assert {message["result"] for message in newest["messages"]["nodes"]} == {"FAILED"}
+    await editor.run("ScheduleTask")
+    await editor.expect_answer('"status": "SCHEDULED"', '"canCancel": true', '"errors": []')
+    scheduled = (await editor.data())["createTask"]["task"]["id"]
+    await editor.run("CancelTask", id=scheduled)
+    await editor.expect_answer('"status": "CANCELED"', '"canDelete": true')
+    await editor.run("DeleteTask", id=scheduled)
+    await editor.expect_answer(f'"deletedTaskId": "{scheduled}"')
 
     for visit in (editor.visit, changes.visit):
         assert visit.complaints == []
@@ -166,12 +185,12 @@ async def test_a_new_token_replaces_the_kept_one_and_its_ids(line: Line, editor:
     await expect(editor.query).to_contain_text(f"curl {endpoint}")
 
     await editor.open(f"{endpoint}#token={rival}")
-    await editor.run("Viewer")
+    await editor.run("LookAround")
     await editor.expect_answer('"role": "MANAGER"', '"name": "Rival"')
     await editor.choose("CreateTask")
-    await expect(editor.tool("Variables")).to_contain_text("(id of an application, see Viewer)")
+    await expect(editor.tool("Variables")).to_contain_text("(id of an application, see LookAround)")
     await editor.open(endpoint)
-    await editor.run("Viewer")
+    await editor.run("LookAround")
     await editor.expect_answer('"role": "MANAGER"')
     assert await editor.tabs.all_inner_texts() == EXAMPLES
     assert editor.visit.complaints == []
@@ -181,7 +200,7 @@ async def test_without_a_token_it_says_so_and_takes_one(line: Line, editor: Edit
     endpoint = await start_api(line)
     await editor.open(endpoint)
     await expect(editor.tool("Headers")).to_contain_text("Bearer")
-    await editor.run("Viewer")
+    await editor.run("LookAround")
     await editor.expect_answer("UNAUTHENTICATED", "This needs a token.")
     await editor.write("Headers", {"authorization": f"Bearer {line.token}"})
     await editor.execute()
@@ -192,7 +211,7 @@ async def test_without_a_token_it_says_so_and_takes_one(line: Line, editor: Edit
 async def test_a_refused_token_is_shown(line: Line, editor: Editor) -> None:
     endpoint = await start_api(line)
     await editor.open(f"{endpoint}#token={access.TOKEN_PREFIX}unknown")
-    await editor.run("Viewer")
+    await editor.run("LookAround")
     await editor.expect_answer("UNAUTHENTICATED", "The token is unknown, expired or revoked.")
     await editor.run("TasksChanged")
     await editor.expect_answer("The connection was closed: 4403 Forbidden")

@@ -218,7 +218,7 @@ async def test_graphiql_can_be_off(tmp_path: Path) -> None:
 
 
 async def test_assets_are_served_and_revalidated(http: httpx.AsyncClient) -> None:
-    for name in ("graphiql.min.js", "page.js", "examples/Viewer.graphql"):
+    for name in ("graphiql.min.js", "page.js", "examples/LookAround.graphql"):
         first = await http.get(f"/graphql/assets/{name}")
         assert first.status_code == 200
         again = await http.get(f"/graphql/assets/{name}", headers={"If-None-Match": first.headers["etag"]})

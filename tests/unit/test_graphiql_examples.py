@@ -32,7 +32,7 @@ def test_an_example_is_one_valid_operation_of_its_files_name(file: Path) -> None
 
 
 def test_the_page_offers_each_example() -> None:
-    names = re.search(r"const exampleNames = \[(.*?)\]", (STATIC / "page.js").read_text())
+    names = re.search(r"const exampleNames = \[(.*?)\]", (STATIC / "page.js").read_text(), re.DOTALL)
     assert names is not None
     assert sorted(re.findall(r'"(\w+)"', names[1])) == [file.stem for file in EXAMPLES]
 

@@ -3,7 +3,10 @@
 (() => {
   const endpoint = new URL("/graphql", window.location.href).href;
   const socketAddress = endpoint.replace(/^http/, "ws");
-  const exampleNames = ["Viewer", "CreateTask", "Tasks", "TaskUpdated", "TasksChanged"];
+  const exampleNames = [
+    "LookAround", "PreviewTask", "CreateTask", "WatchTask", "Results", "TasksChanged",
+    "ScheduleTask", "CancelTask", "DeleteTask",
+  ];
 
   // GraphiQL keeps what is typed under these keys.
   const storedHeaders = "graphiql:headers";
@@ -140,7 +143,9 @@
       signatures { nodes { id selectable } }
       templates { nodes { id selectable universal signature { id } } }
     } }
-    tasks(first: 1) { nodes { id } }
+    newest: tasks(first: 1) { nodes { id } }
+    scheduled: tasks(first: 1, filter: { statusIn: [SCHEDULED] }) { nodes { id } }
+    canceled: tasks(first: 1, filter: { statusIn: [CANCELED] }) { nodes { id } }
   }`;
 
   // Ids of the account's own, so that the examples run as they are; without any, the reader puts them in.
@@ -148,7 +153,13 @@
     if (!bearer(headers)) return {};
     try {
       const { data } = await post({ query: idsQuery }, headers, AbortSignal.timeout(5000));
-      return { ...usableApplication(data.applications.nodes), taskId: data.tasks.nodes[0]?.id };
+      const first = (tasks) => tasks.nodes[0]?.id;
+      return {
+        ...usableApplication(data.applications.nodes),
+        taskId: first(data.newest),
+        scheduledId: first(data.scheduled),
+        canceledId: first(data.canceled),
+      };
     } catch (error) {
       console.info("The examples are shown without ids of this account:", error);
       return {};
@@ -178,17 +189,32 @@
       : ["+447700900001", "+447700900002", "+447700900003", "+447700900001", "not a number"];
   }
 
+  // Noon, which is within the advised hours, with the reader's own offset from UTC.
+  function tomorrow() {
+    const moment = new Date();
+    moment.setDate(moment.getDate() + 1);
+    moment.setHours(12, 0, 0, 0);
+    const offset = -moment.getTimezoneOffset();
+    const two = (number) => String(Math.floor(Math.abs(number))).padStart(2, "0");
+    const date = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
+    return `${date}T12:00:00${offset < 0 ? "-" : "+"}${two(offset / 60)}:${two(offset % 60)}`;
+  }
+
   function variablesFor(ids) {
     const input = {
       name: "My first task",
-      applicationId: ids.applicationId ?? "(id of an application, see Viewer)",
+      applicationId: ids.applicationId ?? "(id of an application, see LookAround)",
       templateId: ids.templateId ?? "(id of a template that is selectable)",
       recipients: { numbers: numbersFor(ids.mainland ?? !ids.applicationId) },
     };
     if (ids.signatureId) input.signatureId = ids.signatureId;
     return {
+      PreviewTask: { input },
       CreateTask: { input },
-      TaskUpdated: { id: ids.taskId ?? "(id of a task, see CreateTask and Tasks)" },
+      WatchTask: { id: ids.taskId ?? "(id of a task, see CreateTask)" },
+      ScheduleTask: { input: { ...input, name: "For tomorrow", sendAt: tomorrow() } },
+      CancelTask: { id: ids.scheduledId ?? "(id of a task, see ScheduleTask)" },
+      DeleteTask: { id: ids.canceledId ?? ids.scheduledId ?? "(id of a task, see CancelTask)" },
     };
   }
 
