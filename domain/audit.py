@@ -20,6 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
 from domain import db
@@ -34,6 +35,8 @@ USER_AGENT_LENGTH = 200
 
 MONTHS_AHEAD = 6
 """For so many months there are tables before their time has come."""
+LOCKED_WITHIN = "2s"
+"""So long those who write entries may have to wait for a table to be made or dropped."""
 _MONTHS_LOCK = 4_710_232
 
 log = structlog.get_logger()
@@ -192,12 +195,19 @@ def _plain(value: Detail) -> str:
 async def keep_months(days: int) -> None:
     """Make the tables of the months to come, and drop those whose entries are all older than so many days.
 
-    Safe at any time: one process does it, and whoever writes entries waits for it two seconds at most.
+    Safe at any time: one process does it, and while somebody reads the log for long it is put off.
     """
+    try:
+        await _keep_months(days)
+    except asyncpg.LockNotAvailableError:
+        log.info("audit_months_put_off")
+
+
+async def _keep_months(days: int) -> None:
     async with db.transaction() as conn:
         if not await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", _MONTHS_LOCK):
             return
-        await conn.execute("SET LOCAL lock_timeout = '2s'")
+        await conn.execute("SELECT set_config('lock_timeout', $1, TRUE)", LOCKED_WITHIN)
         await conn.execute("SELECT groupsms_make_audit_months($1)", MONTHS_AHEAD)
         old = await conn.fetch(
             """

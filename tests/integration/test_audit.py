@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
@@ -384,47 +383,3 @@ async def test_the_command_line_names_its_user(world: World) -> None:
         await world.create(1)
     (entry, *_) = (await audit_reads.list_entries(world.viewer.account_id)).items
     assert (entry.actor_kind, entry.actor_name) == (ActorKind.COMMAND_LINE, "root")
-
-
-# --- the table ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE audit_entry SET actor_name = 'somebody else'",
-        "DELETE FROM audit_entry",
-        "TRUNCATE audit_entry",
-        "TRUNCATE {partition}",
-        "DELETE FROM {partition}",
-        "UPDATE {partition} SET at = at",
-        "TRUNCATE audit_entry_rest",
-    ],
-)
-async def test_what_is_written_stays_so(world: World, statement: str) -> None:
-    partition = await db.fetchval("SELECT tableoid::regclass::text FROM audit_entry LIMIT 1")
-    before = await db.fetchval("SELECT count(*) FROM audit_entry")
-    with pytest.raises(asyncpg.PostgresError, match="never changed or removed"):
-        await db.fetch(statement.format(partition=partition))
-    assert await db.fetchval("SELECT count(*) FROM audit_entry") == before
-
-
-async def test_months_are_made_ahead_and_dropped_when_they_are_old(world: World, travel: Travel) -> None:
-    old = await db.fetchval("SELECT tableoid::regclass::text FROM audit_entry LIMIT 1")
-    await audit.keep_months(730)
-    assert await audit_reads.count_entries(world.viewer.account_id) > 0
-    await travel(timedelta(days=800))
-    await world.create(1)  # no month was made for it
-    await audit.keep_months(730)
-    await audit.keep_months(730)
-    months = {
-        row["name"]
-        for row in await db.fetch(
-            "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
-            " WHERE inhparent = 'audit_entry'::regclass"
-        )
-    }
-    assert old not in months
-    assert len(months) >= 3
-    (entry,) = (await audit_reads.list_entries(world.viewer.account_id)).items
-    assert entry.action is AuditAction.TASK_CREATED
