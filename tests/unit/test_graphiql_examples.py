@@ -45,3 +45,10 @@ def test_what_the_page_asks_for_itself_is_valid() -> None:
 def test_the_upload_from_a_terminal_is_valid() -> None:
     (query,) = re.findall(r'# +"query": "(.*?)",\n', (STATIC / "examples" / "CreateTask.graphql").read_text())
     assert problems(query) == []
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_what_an_example_explains_fits_into_the_editor(file: Path) -> None:
+    explained = [line for line in file.read_text().splitlines() if re.match(r"# \S", line)]
+    assert explained
+    assert max(map(len, explained)) <= 50  # characters, in a window of 1,400 pixels
