@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql import GraphQLObjectType
 
-from api.schema import global_ids
+from api.schema import global_ids, schema
 from domain import receipts, replies
 from domain.paging import encode_cursor
 from domain.ports import ReceiptState, Reply
@@ -282,7 +283,7 @@ async def test_every_kind_of_node_is_found_by_its_id(client: Client, world: Worl
     found = await client.run(
         """{ viewer { account { id } } applications { nodes { id signatures { nodes { id } }
              templates { nodes { id } } } } tasks { nodes { id messages { nodes { id } } } }
-             replies { nodes { id } } }"""
+             replies { nodes { id } } tokens { nodes { id } } auditLog { nodes { id } } }"""
     )
     application = found["applications"]["nodes"][0]
     task = found["tasks"]["nodes"][0]
@@ -294,6 +295,13 @@ async def test_every_kind_of_node_is_found_by_its_id(client: Client, world: Worl
         "Task": task["id"],
         "Message": task["messages"]["nodes"][0]["id"],
         "Reply": found["replies"]["nodes"][0]["id"],
+        "AccessToken": found["tokens"]["nodes"][0]["id"],
+        "AuditEntry": found["auditLog"]["nodes"][0]["id"],
+    }
+    assert ids.keys() == {
+        name
+        for name, type_ in schema._schema.type_map.items()
+        if isinstance(type_, GraphQLObjectType) and "Node" in {face.name for face in type_.interfaces}
     }
     for name, id_ in ids.items():
         node = (await client.run("query ($id: ID!) { node(id: $id) { __typename id } }", id=id_))["node"]
