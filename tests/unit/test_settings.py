@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.settings import Settings, SettingsError, load_settings, redacted
+from domain.states import Role
 
 
 def test_nothing_set_is_a_working_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +50,7 @@ def test_data_directory_is_here_unless_root_stands_behind_a_closed_door(
         ),
         ("GROUPSMS_CORS_ORIGINS", '["https://A.example"]', "cors_origins", ("https://a.example",)),
         ("GROUPSMS_CORS_ORIGINS", "*", "cors_origins", ("*",)),
+        ("GROUPSMS_MASKED_ROLES", "viewer, SENDER", "masked_roles", (Role.VIEWER, Role.SENDER)),
         (
             "GROUPSMS_TRUSTED_PROXIES",
             "10.0.0.7, fd00::/8",
@@ -128,6 +130,13 @@ def test_what_is_set_counts(
         ),
         ("PRICES", "@/nowhere/prices.json", "PRICES names the file '/nowhere/prices.json', which can't be"),
         ("PRICES", "@/", "PRICES names the file '/', which can't be read (Is a directory): expected"),
+        ("MASKED_ROLES", "VIEWER,ADMIN", "MASKED_ROLES has 'ADMIN', which is none of VIEWER, SENDER"),
+        (
+            "ACCEPTED_SECRET_KEYS",
+            f"{'k' * 32} hunter2",
+            "ACCEPTED_SECRET_KEYS has a key of fewer than 32 characters: expected keys beside SECRET_KEY",
+        ),
+        ("AUDIT_DAYS", "7", "AUDIT_DAYS is '7': expected a number of days, 31 or more"),
         ("SHUTDOWN_SECONDS", "-1", "SHUTDOWN_SECONDS is '-1': expected seconds from 0 to 3600"),
     ],
 )
@@ -206,6 +215,14 @@ def test_a_given_key_is_used_and_no_file_made(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("GROUPSMS_DATA_DIR", str(tmp_path / "none"))
     assert load_settings().signing_key() == b"k" * 32
     assert not (tmp_path / "none").exists()
+
+
+def test_the_key_that_signs_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUPSMS_SECRET_KEY", "n" * 32)
+    monkeypatch.setenv("GROUPSMS_ACCEPTED_SECRET_KEYS", f" {'o' * 32}  {'p' * 32}\n")
+    settings = load_settings()
+    assert settings.signing_keys() == (b"n" * 32, b"o" * 32, b"p" * 32)
+    assert "oooo" not in repr(settings)
 
 
 def test_a_key_that_cannot_be_kept_is_a_clear_error(tmp_path: Path) -> None:
