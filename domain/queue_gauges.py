@@ -85,7 +85,7 @@ READ_AT = Gauge(
     registry=REGISTRY,
 )
 
-_STATEMENT = f"""
+STATEMENT = f"""
 WITH open AS (
     SELECT id, status, gateway, imported, send_at, started_at FROM task WHERE status = 'SCHEDULED'
     UNION ALL
@@ -154,7 +154,7 @@ async def read_for_ever() -> None:
 
 async def read() -> None:
     """Read them now. Raises what the database raises."""
-    found: dict[str, Any] = json.loads(await db.fetchval(_STATEMENT))
+    found: dict[str, Any] = json.loads(await db.fetchval(STATEMENT))
     _show_each(TASKS, {status: (found["tasks"] or {}).get(status, 0) for status in _OPEN})
     _show_each(MESSAGES, {result: found["messages"][result] or 0 for result in _RESULTS})
     _show_each(QUEUE, found["queue"] or {})
