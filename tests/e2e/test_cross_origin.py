@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,19 +15,21 @@ from urllib.parse import urlencode
 
 import pytest
 from openpyxl import load_workbook
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 from playwright.async_api import Error as PageError
 
 from api.demo.sample import SAMPLE, write_sample
 from api.demo.service_client import ServiceClient
 from domain import access
 from domain.states import Role
-from tests.e2e.browser import Visit, browsing, new_visit, someone, start_api
+from tests.e2e.browser import TIMEOUT, Visit, browsing, new_visit, someone, start_api
 from tests.e2e.line import Line, create, followed, make_international, running_line
 from tests.integration.world import World
 
 pytestmark = pytest.mark.browser
 
+_BUNDLE = "graphene_django_graphiql_static"
+GRAPHQL_WS = Path(str(resources.files(_BUNDLE))) / "static" / _BUNDLE / "graphql-ws.min.js"
 MATERIALS = (
     """{ applications { nodes { id region signatures { nodes { id } } templates { nodes { id } } } } }"""
 )
@@ -38,7 +41,11 @@ RESULT = "query ($id: ID!) { task(id: $id) { failedNumbersUrl } }"
 
 
 class Files(SimpleHTTPRequestHandler):
-    """Serves the frontend, silently."""
+    """Serves the frontend, silently, and the client library beside it."""
+
+    def translate_path(self, path: str) -> str:
+        """Where a file lies."""
+        return str(GRAPHQL_WS) if path == f"/{GRAPHQL_WS.name}" else super().translate_path(path)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
         """Log nothing."""
@@ -101,6 +108,10 @@ class Frontend:
         """The events of a task until its subscription ends."""
         return await self._call("follow", FOLLOW, {"id": task_id})
 
+    async def follow_stream(self, task_id: str) -> Any:
+        """The same as server-sent events."""
+        return await self._call("followStream", FOLLOW, {"id": task_id})
+
     async def download(self, url: str) -> Any:
         """A file's Content-Disposition and octets."""
         return await self._call("download", url)
@@ -116,41 +127,42 @@ def numbers_of(workbook: bytes) -> list[object]:
     ]
 
 
-async def test_a_page_of_a_listed_origin_does_everything(line: Line, visit: Visit, tmp_path: Path) -> None:
-    page = Frontend(visit)
+async def test_a_console_of_a_listed_origin_shows_a_task_to_its_end(
+    line: Line, visit: Visit, tmp_path: Path
+) -> None:
+    page = visit.page
     with frontend() as origin:
         endpoint = await start_api(line, GROUPSMS_CORS_ORIGINS=f"https://app.example.com,{origin}")
         await World.make("Acme")
         token = await access.create_token("Acme", Role.SENDER)
-        await page.open(origin, endpoint, token, write_sample(tmp_path / "recipients.xlsx"))
-
-        applications = (await page.execute(MATERIALS))["applications"]["nodes"]
-        (mainland,) = (found for found in applications if found["region"] == "CHINESE_MAINLAND")
-        order: dict[str, object] = {"name": "From elsewhere", "applicationId": mainland["id"]}
-        order["signatureId"] = mainland["signatures"]["nodes"][0]["id"]
-        order["templateId"] = mainland["templates"]["nodes"][0]["id"]
-        payload = (await page.upload(order))["createTask"]
-        assert payload["errors"] == []
-        task = payload["task"]
-        assert task["recipients"] == {
-            "rows": SAMPLE.rows,
-            "imported": SAMPLE.imported,
-            "invalid": SAMPLE.invalid,
-            "duplicates": SAMPLE.duplicates,
-        }
+        await page.goto(f"{origin}/console.html#{urlencode({'api': endpoint, 'token': token})}")
+        await page.set_input_files("#recipients", write_sample(tmp_path / "recipients.xlsx"))
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.locator("#message")).to_contain_text(f"{SAMPLE.imported} phone number(s) imported.")
+        history = page.locator("#history li")
+        await expect(history.first).to_contain_text("SCHEDULED 0 %")
 
         await line.worker()
-        last = (await page.follow(task["id"]))[-1]["taskUpdated"]
-        assert last["status"] == "COMPLETED"
-        assert last["counts"]["failed"] == SAMPLE.failing
-        assert last["counts"]["delivered"] == SAMPLE.imported - SAMPLE.failing
-
-        url = (await page.execute(RESULT, id=task["id"]))["task"]["failedNumbersUrl"]
-        file = await page.download(url)
-        assert file["disposition"].startswith('attachment; filename="failed-numbers-')
-        failed = numbers_of(bytes(file["octets"]))
+        link = page.get_by_role("link", name="Failed numbers")
+        await expect(link).to_be_visible(timeout=TIMEOUT)
+        delivered = SAMPLE.imported - SAMPLE.failing
+        await expect(history.last).to_have_text(
+            f'COMPLETED 100 % {{"delivered":{delivered},"failed":{SAMPLE.failing}}}'
+        )
+        assert await page.locator("#progress").get_attribute("value") == "100"
+        async with page.expect_download() as downloading:
+            await link.click()
+        download = await downloading.value
+        assert download.suggested_filename.startswith("failed-numbers-")
+        failed = numbers_of((await download.path()).read_bytes())
         assert len(set(failed)) == len(failed) == SAMPLE.failing
-    assert visit.complaints == []
+        assert page.url.startswith(origin), "the download left the page where it is"
+
+        task_id = (await Frontend(visit).execute("{ tasks { nodes { id } } }"))["tasks"]["nodes"][0]["id"]
+        streamed = await Frontend(visit).follow_stream(task_id)
+        assert streamed[-1]["taskUpdated"]["counts"]["failed"] == SAMPLE.failing
+    # To a browser a visit to an address is over when it turns out to be a download.
+    assert visit.complaints == [f"failed: {download.url}"]
 
 
 async def test_a_page_of_another_origin_does_nothing(line: Line, visit: Visit, tmp_path: Path) -> None:
@@ -183,4 +195,6 @@ async def test_a_page_of_another_origin_does_nothing(line: Line, visit: Visit, t
         assert any("Unexpected response code: 403" in text for text in visit.complaints)
 
         await page.open(listed, endpoint, line.token, recipients)
-        assert numbers_of(bytes((await page.download(url))["octets"])) == ["+34600000001"]
+        file = await page.download(url)
+        assert file["disposition"].startswith('attachment; filename="failed-numbers-')
+        assert numbers_of(bytes(file["octets"])) == ["+34600000001"]

@@ -64,3 +64,14 @@ async function download(url) {
     octets: Array.from(new Uint8Array(await response.arrayBuffer())),
   };
 }
+
+// The same as `follow`, as server-sent events.
+async function followStream(query, variables) {
+  const response = await fetch(api, {
+    method: "POST",
+    headers: { Authorization: authorization, "Content-Type": "application/json", Accept: "text/event-stream" },
+    body: JSON.stringify({ query, variables }),
+  });
+  const events = (await response.text()).split("\n\n").map((event) => event.split("\n"));
+  return events.filter(([kind]) => kind === "event: next").map(([, data]) => dataOf(JSON.parse(data.slice(6))));
+}
