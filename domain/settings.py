@@ -103,8 +103,8 @@ class Settings(BaseSettings):
         default=(),
         repr=False,
         description=(
-            "keys beside SECRET_KEY whose signatures are good, separated by spaces: the one before it or the "
-            "one after it"
+            "keys beside SECRET_KEY whose signatures are good, the one before it or the one after it: "
+            "separated by spaces, or a JSON list"
         ),
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -290,7 +290,14 @@ class Settings(BaseSettings):
     @field_validator("accepted_secret_keys", mode="before")
     @classmethod
     def _split_keys(cls, keys: object) -> object:
-        return keys.split() if isinstance(keys, str) else keys
+        if not isinstance(keys, str):
+            return keys
+        if not keys.lstrip().startswith("["):
+            return keys.split()
+        try:
+            return json.loads(keys)
+        except json.JSONDecodeError:
+            raise ValueError("starts like a JSON list and isn't one") from None
 
     @field_validator("accepted_secret_keys")
     @classmethod

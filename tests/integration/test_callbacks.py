@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from domain import db, dispatch, receipts, strays
@@ -16,6 +18,7 @@ from domain.callback_urls import callback_url, is_local
 from domain.dispatch import Claim, Settlement
 from domain.huawei_reports import echo
 from domain.ports import Handover, Outcome, SegmentHandover
+from domain.settings import Settings
 from domain.states import TaskStatus
 from tests.integration.api_client import Api, serving
 from tests.integration.dispatching import is_at
@@ -302,3 +305,22 @@ async def test_the_address_is_the_same_in_every_process_with_the_key_and_in_no_o
 )
 def test_an_address_that_only_this_machine_reaches_is_told(url: str, local: bool) -> None:
     assert is_local(url) is local
+
+
+async def test_addresses_of_an_accepted_key_are_good(
+    connected: str, redis_url: str, tmp_path: Path, world: World
+) -> None:
+    before = Settings(secret_key=SecretStr(KEY), data_dir=tmp_path)
+    keys = {"secret_key": "the key that came after it, long enough", "accepted_secret_keys": [KEY]}
+    async with serving(connected, redis_url, tmp_path, **keys) as api:
+        for made_by in (before, api.settings):
+            place = urlsplit(callback_url(made_by, GATEWAY))
+            fields = {
+                "smsMsgId": "1",
+                "status": "DELIVRD",
+                "to": "+8613800138000",
+                "total": "1",
+                "sequence": "1",
+            }
+            response = await api.http.post(f"{api.url}{place.path}?{place.query}", data=fields)
+            assert response.status_code == 200

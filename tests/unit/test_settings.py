@@ -50,6 +50,7 @@ def test_data_directory_is_here_unless_root_stands_behind_a_closed_door(
         ),
         ("GROUPSMS_CORS_ORIGINS", '["https://A.example"]', "cors_origins", ("https://a.example",)),
         ("GROUPSMS_CORS_ORIGINS", "*", "cors_origins", ("*",)),
+        ("GROUPSMS_OIDC_ALGORITHMS", "ES384, EdDSA", "oidc_algorithms", ("ES384", "EdDSA")),
         ("GROUPSMS_MASKED_ROLES", "viewer, SENDER", "masked_roles", (Role.VIEWER, Role.SENDER)),
         (
             "GROUPSMS_TRUSTED_PROXIES",
@@ -115,6 +116,11 @@ def test_what_is_set_counts(
         ("CORS_ORIGINS", "https://a/path", "CORS_ORIGINS has 'https://a/path', which is more than an origin"),
         ("CORS_ORIGINS", "[a", "CORS_ORIGINS starts like a JSON list and isn't one"),
         ("PUBLIC_URL", "sms.example.com", "PUBLIC_URL is not a URL: expected"),
+        ("OIDC_ISSUER", "https://id.example.com", "OIDC_AUDIENCE is not set, but GROUPSMS_OIDC_ISSUER is"),
+        ("OIDC_AUDIENCE", "sms", "OIDC_AUDIENCE is set without GROUPSMS_OIDC_ISSUER: expected"),
+        ("OIDC_ISSUER", "id.example.com", "OIDC_ISSUER is not a URL: expected"),
+        ("OIDC_ALGORITHMS", "RS256, HS256", "OIDC_ALGORITHMS has 'HS256', which is not taken: expected"),
+        ("OIDC_ALGORITHMS", ",", "OIDC_ALGORITHMS is empty: expected"),
         ("UPLOAD_LIMIT", "16 MiB", "UPLOAD_LIMIT is '16 MiB': expected a number of bytes"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL is 'loud': expected debug, info, warning or error"),
         (
@@ -223,6 +229,12 @@ def test_the_key_that_signs_comes_first(monkeypatch: pytest.MonkeyPatch) -> None
     settings = load_settings()
     assert settings.signing_keys() == (b"n" * 32, b"o" * 32, b"p" * 32)
     assert "oooo" not in repr(settings)
+    monkeypatch.setenv("GROUPSMS_ACCEPTED_SECRET_KEYS", '["a key with spaces in it, long enough"]')
+    assert load_settings().signing_keys()[1] == b"a key with spaces in it, long enough"
+    monkeypatch.setenv("GROUPSMS_ACCEPTED_SECRET_KEYS", '["hunter2"')
+    with pytest.raises(SettingsError, match="starts like a JSON list") as raised:
+        load_settings()
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_key_that_cannot_be_kept_is_a_clear_error(tmp_path: Path) -> None:
