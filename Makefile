@@ -65,5 +65,5 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist tests/clients/node_modules tests/clients/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

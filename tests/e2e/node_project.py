@@ -33,8 +33,15 @@ _ENDED_WITHIN = 120
 """Seconds."""
 
 
+class NotInstalledError(Exception):
+    """The packages of the lock file can't be had here; the text is what npm says first."""
+
+
 async def prepare() -> None:
-    """Install the packages of the lock file, unless they are there, and write `generated` anew."""
+    """Install the packages of the lock file, unless they are there, and write `generated` anew.
+
+    Raises `NotInstalledError`.
+    """
     await _install()
     shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir()
@@ -78,7 +85,11 @@ async def _install() -> None:
         installed = packages / ".installed"
         if installed.exists() and installed.read_text() == wanted:
             return
-        await run(_NPM, "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", within=300)
+        code, said = await attempt(
+            _NPM, "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", within=300
+        )
+        if code:
+            raise NotInstalledError(next(filter(re.compile("npm error").match, said.splitlines()), said))
         installed.write_text(wanted)
 
 
