@@ -25,6 +25,7 @@ from domain import access, db
 from domain.states import Role
 from tests.integration.api_client import Api, serving
 from tests.integration.api_operations import CREATE_APPLICATION, do
+from tests.integration.event_stream import following
 from tests.integration.oidc_provider import AUDIENCE, Provider, oidc_provider, private_key
 from tests.integration.world import eventually
 
@@ -65,8 +66,10 @@ async def test_the_provider_vouches_for_account_and_role(api: Api, provider: Pro
     assert (found["role"], found["account"]["name"]) == ("SENDER", "Acme")
     assert found["expiresAt"] is not None
     assert (await client.run(TASKS))["tasks"]["totalCount"] == 0
-    async with client.subscribe(TASKS_CHANGED):
+    async with client.subscribe(TASKS_CHANGED), following(client, TASKS_CHANGED):
         pass
+    link = (await client.run("{ sampleRecipientFileUrl }"))["sampleRecipientFileUrl"]
+    assert (await api.http.get(link)).status_code == 200
     code, message = await client.refusal(CREATE_APPLICATION, input={"name": "A", "region": "INTERNATIONAL"})
     assert (code, message[-17:]) == ("FORBIDDEN", "yours has SENDER.")
 
@@ -202,13 +205,15 @@ async def test_answers_given_again_keep_accounts_and_roles_apart(api: Api, provi
     assert (await rival.refusal(TASKS))[0] == "UNAUTHENTICATED"
 
 
-async def test_a_socket_ends_when_the_token_does_and_what_was_remembered_of_it(
+async def test_sockets_and_streams_end_when_the_token_does_and_what_was_remembered_of_it(
     api: Api, provider: Provider
 ) -> None:
     client = api.holding(provider.token(exp=int(time.time()) - 28))  # 30 seconds of leeway
     assert await client.run(TASKS)
-    async with client.socket() as socket:
+    async with client.socket() as socket, following(client, TASKS_CHANGED) as stream:
         assert (await socket.receive())["type"] == "connection_ack"
+        told = await stream.next()
+        assert told["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
         assert await socket.close_code() == 4403
         assert socket.connection.close_reason == "Forbidden: the token has expired"
     assert (await client.refusal(TASKS))[0] == "UNAUTHENTICATED"
