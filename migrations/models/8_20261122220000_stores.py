@@ -70,19 +70,37 @@ CREATE TABLE rejected_row (LIKE rejected_row_0 INCLUDING DEFAULTS INCLUDING CONS
     PARTITION BY RANGE (task_id);
 ALTER TABLE rejected_row ADD PRIMARY KEY (task_id, row);
 
+-- The first store that tasks come to now is made here: processes of the version before, which know of no
+-- stores, go on importing while they are replaced one by one.
 DO $$
-DECLARE end_task bigint;
+DECLARE
+    next_task bigint;
+    store bigint;
 BEGIN
-    SELECT (last_value / 10000 + 1) * 10000 INTO end_task FROM task_id_seq WHERE is_called;
-    IF end_task IS NULL THEN
+    SELECT (last_value / 10000 + 1) * 10000 INTO next_task FROM task_id_seq WHERE is_called;
+    IF next_task IS NULL THEN
         DROP TABLE message_0, rejected_row_0;
-        RETURN;
+        next_task := 0;
+    ELSE
+        PERFORM setval('task_id_seq', next_task);
+        INSERT INTO message_store (number, first_task, end_task, shared) VALUES (0, 0, next_task, TRUE);
+        EXECUTE format(
+            'ALTER TABLE message ATTACH PARTITION message_0 FOR VALUES FROM (0) TO (%s)', next_task
+        );
+        EXECUTE format(
+            'ALTER TABLE rejected_row ATTACH PARTITION rejected_row_0 FOR VALUES FROM (0) TO (%s)', next_task
+        );
     END IF;
-    PERFORM setval('task_id_seq', end_task);
-    INSERT INTO message_store (number, first_task, end_task, shared) VALUES (0, 0, end_task, TRUE);
-    EXECUTE format('ALTER TABLE message ATTACH PARTITION message_0 FOR VALUES FROM (0) TO (%s)', end_task);
+    store := next_task / 10000;
+    INSERT INTO message_store (number, first_task, end_task, shared)
+    VALUES (store, next_task, next_task + 10000, TRUE);
     EXECUTE format(
-        'ALTER TABLE rejected_row ATTACH PARTITION rejected_row_0 FOR VALUES FROM (0) TO (%s)', end_task
+        'CREATE TABLE message_%s PARTITION OF message FOR VALUES FROM (%s) TO (%s) WITH (fillfactor = 75)',
+        store, next_task, next_task + 10000
+    );
+    EXECUTE format(
+        'CREATE TABLE rejected_row_%s PARTITION OF rejected_row FOR VALUES FROM (%s) TO (%s)',
+        store, next_task, next_task + 10000
     );
 END
 $$;
