@@ -52,7 +52,7 @@ async def test_a_tasks_numbers_are_in_no_log(line: Line) -> None:
         until="listening on ", **DEBUG,
     )  # fmt: skip
     line.gateway = f"smpp://line:secret@{address}?window=5"
-    api, client = await line.api(**DEBUG)
+    api, client = await line.api(None, **DEBUG)
     worker, _ = await line.start("workers", **DEBUG)
     made_from = await make_international(client, "Hello")
     await db.fetch(f"ALTER TABLE opt_out ADD CONSTRAINT poison CHECK (number <> {POISON[1:]})")

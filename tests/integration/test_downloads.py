@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from api import downloads
 from api.downloads import SAMPLE_PATH, failed_numbers_path
+from api.schema import global_ids
 from api.signed_links import Grant, LinkExpiredError, LinkSigner
 from domain import access, audit_reads, db, dispatch, purging
 from domain.audit import Actor, ActorKind, AuditAction, AuditObject
@@ -329,6 +330,21 @@ async def test_a_link_is_good_for_no_longer_than_the_token(api: Api, world: Worl
     assert signer.verify(url.path, signature, now=ending - timedelta(seconds=1))
     with pytest.raises(LinkExpiredError):
         signer.verify(url.path, signature, now=ending + timedelta(seconds=2))
+
+
+async def test_subscribers_do_not_share_links(api: Api, world: World) -> None:
+    task_id = global_ids.encode("Task", await with_failures(world))
+    signer = LinkSigner(api.settings.signing_key())
+    document = "subscription ($id: ID!) { taskUpdated(id: $id) { failedNumbersUrl } }"
+    askers = []
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            client = await api.client(Role.VIEWER)
+            events = await stack.enter_async_context(client.subscribe(document, id=task_id))
+            url = urlsplit((await events.next())["taskUpdated"]["failedNumbersUrl"])
+            grant = signer.verify(url.path, url.query.removeprefix("signature="), now=datetime.now(UTC))
+            askers.append(grant.actor.id)
+    assert len(set(askers)) == 2
 
 
 async def test_a_link_to_a_task_that_is_gone(api: Api, client: Client, world: World) -> None:

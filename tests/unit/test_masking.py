@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.plain_fields import number_fields
+from api.reuse import LASTING
 from api.schema import schema
 from domain.masking import mask_event, masked_number
 
@@ -39,6 +40,10 @@ def test_every_field_that_shows_a_number_is_masked_where_it_is_read() -> None:
     }
     assert declared
     assert number_fields(schema) == declared | {"RejectedRow.value", "Reply.number"}
+
+
+def test_answers_that_are_given_again_show_no_number() -> None:
+    assert number_fields(schema).isdisjoint(LASTING)
 
 
 def test_no_number_gets_into_a_line_of_the_log() -> None:
