@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import asyncpg
+from rich.console import Console
 
 from api.demo.service_client import ServiceClient
 from api.schema.global_ids import key_of
@@ -15,6 +17,7 @@ from domain import db
 from domain.ports import Submission
 from domain.segments import segment
 from domain.states import Region
+from tests.bench import kannel
 from tests.bench.figures import Figure
 from tests.bench.stage import stage, stopwatch
 from tests.e2e.line import Line, make_international
@@ -28,6 +31,8 @@ from workers.smpp.submits import SubmitEncoder
 SHORT = "Our new store opens on Saturday at 10:00. You are welcome!"
 LONG = SHORT * 6
 """Three segments."""
+LARGE = int(os.environ.get("BENCH_MESSAGES", "1_000_000"))
+"""Messages of the task that shows how sending fares as tasks grow."""
 WINDOW = 500
 BATCH = 500
 """Rows the bare statements change at once: about what a window settles together."""
@@ -40,6 +45,8 @@ BARE = "bare session, settle and apply, one after another"
 
 async def bench() -> AsyncIterator[Figure]:
     """One worker and several, short texts and long ones, small tasks and a million."""
+    if not kannel.is_installed():
+        Console(stderr=True).print(kannel.HOW_TO_INSTALL)
     async with stage() as line:
         address = await _centre(line)
         _, client = await line.api()
@@ -48,11 +55,17 @@ async def bench() -> AsyncIterator[Figure]:
         await _worker(line)
         one = await _sent(client, short, line.folder, 100_000)
         yield Figure("messages, one worker", one, "/s", chain, BARE, at_least=0.3)
+        for durable, goal in ((True, 2.5), (False, None)):
+            if kannel.is_installed():
+                numbers = list(islice(_numbers(), 20_000))
+                peer = await kannel.rate(line.folder, address, numbers, SHORT, WINDOW, durable=durable)
+                name = "Kannel, its messages in files" if durable else "Kannel, its messages in memory"
+                yield Figure("messages, one worker", one, "/s", peer, name, at_least=goal)
         segments = 3 * await _sent(client, long, line.folder, 50_000)
         yield Figure("segments of 3-segment texts, one worker", segments, "/s", chain, BARE, at_least=0.3)
         few = await _sent(client, short, line.folder, 10_000)
-        many = await _sent(client, short, line.folder, 1_000_000)
-        yield Figure("messages of a task of 1,000,000", many, "/s", few, "of a task of 10,000", at_least=0.9)
+        many = await _sent(client, short, line.folder, LARGE)
+        yield Figure(f"messages of a task of {LARGE:,}", many, "/s", few, "of a task of 10,000", at_least=0.9)
         for workers in (2, 4):
             while sum(child.log.name.startswith("workers-") for child in line.children) < workers:
                 await _worker(line)
