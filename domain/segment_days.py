@@ -94,7 +94,7 @@ async def _open(day: date) -> None:
             return
         # Made first and attached then, so that nobody who is writing meanwhile is waited for.
         await conn.execute(
-            f"CREATE TABLE {_name(day)} (LIKE segment INCLUDING ALL) WITH (fillfactor = 75);"
+            f"CREATE TABLE {_name(day)} (LIKE segment INCLUDING ALL) WITH (fillfactor = 50);"
             f"ALTER TABLE segment ATTACH PARTITION {_name(day)} FOR VALUES FROM ('{first}') TO ('{end}')"
         )
 

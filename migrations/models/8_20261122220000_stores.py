@@ -95,7 +95,7 @@ BEGIN
     INSERT INTO message_store (number, first_task, end_task, shared)
     VALUES (store, next_task, next_task + 10000, TRUE);
     EXECUTE format(
-        'CREATE TABLE message_%s PARTITION OF message FOR VALUES FROM (%s) TO (%s) WITH (fillfactor = 75)',
+        'CREATE TABLE message_%s PARTITION OF message FOR VALUES FROM (%s) TO (%s) WITH (fillfactor = 50)',
         store, next_task, next_task + 10000
     );
     EXECUTE format(
@@ -142,7 +142,7 @@ BEGIN
     END IF;
     FOR day IN 0..2 LOOP
         EXECUTE format(
-            'CREATE TABLE %I PARTITION OF segment FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 75)',
+            'CREATE TABLE %I PARTITION OF segment FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 50)',
             'segment_' || to_char(first_free + day, 'YYYYMMDD'),
             (first_free + day)::timestamp AT TIME ZONE 'UTC',
             (first_free + day + 1)::timestamp AT TIME ZONE 'UTC'
