@@ -90,7 +90,7 @@ async def _bare_update(connection: db.Connection) -> float:
 
 async def _bare_delete(connection: db.Connection) -> float:
     """Seconds to delete as many rows of a table of the same columns and keys."""
-    await connection.execute("CREATE TABLE bare (LIKE message INCLUDING ALL) WITH (fillfactor = 50)")
+    await connection.execute("CREATE TABLE bare (LIKE message INCLUDING ALL)")
     await connection.execute(
         """
         INSERT INTO bare (task_id, position, number)
