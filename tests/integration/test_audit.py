@@ -324,6 +324,18 @@ async def test_only_managers_of_the_account_read_it(api: Api, world: World) -> N
     assert (await stranger.run(NODE, id=entries[0]["id"]))["node"] is None
 
 
+async def test_what_operators_do_is_in_the_log_of_the_account_concerned(api: Api, world: World) -> None:
+    operator = await api.client(Role.OPERATOR, "Platform")
+    template = global_ids.encode("Template", world.mainland.template_id)
+    await Auditor(operator).do(REVIEW_TEMPLATE, id=template, approve=False, note="no longer")
+    manager = await api.client(Role.MANAGER)
+    (entry, *_) = (await manager.run(AUDIT_LOG, filter={"objectId": template}))["auditLog"]["nodes"]
+    assert (entry["action"], entry["actor"]["role"]) == ("TEMPLATE_REVIEWED", "OPERATOR")
+    assert entry["details"] == [{"name": "decision", "value": "REJECTED"}]
+    own = (await operator.run(AUDIT_LOG, filter={"objectId": template}))["auditLog"]["nodes"]
+    assert own == []
+
+
 async def test_pages_stay_put_while_entries_are_added(api: Api, world: World) -> None:
     client = await api.client(Role.MANAGER)
     for _ in range(3):
