@@ -5,8 +5,10 @@ import io
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import NamedTuple, TextIO
 
 import structlog
@@ -149,6 +151,7 @@ def guarded(main: Callable[[Settings], int], *expected: type[Exception]) -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
+        sys.excepthook = _masked_excepthook
         return main(settings)
     except SettingsError as error:
         return _give_up(error, WRONG_SETTING)
@@ -171,6 +174,10 @@ def _masked_traceback(to: TextIO, error: ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     to.write(masked(text.getvalue()))
+
+
+def _masked_excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
 
 
 def configure_logging(level: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from api.plain_fields import number_fields
@@ -60,3 +63,16 @@ def test_no_number_gets_into_a_line_of_the_log() -> None:
     assert "138000" not in str({name: shown[name] for name in ("event", "detail", "error")})
     for name in ("task_id", "request_id", "timestamp", "milliseconds"):
         assert shown[name] == event[name]
+
+
+def test_what_ends_a_process_is_said_without_numbers() -> None:
+    program = (
+        "from domain.startup import guarded\n"
+        "def main(settings): raise RuntimeError('lost +8613800138000')\n"
+        "guarded(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: lost +861****00" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "13800138000" not in done.stderr
