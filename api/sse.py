@@ -78,6 +78,7 @@ class EventStream(Response):
                 if telling.done():
                     telling.result()  # raises what went wrong: the stream is cut, so the client comes back
                     await send({"type": "http.response.body"})
+                    return
             finally:
                 await end(telling, *others)
             if session and session.ended.done():
