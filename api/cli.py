@@ -3,13 +3,14 @@
 import asyncio
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from api.command_run import finish
 from api.token_commands import token
-from domain import access, callback_urls, db, purging, sending_limits, sending_reads, startup
+from domain import access, callback_urls, db, purging, restoring, sending_limits, sending_reads, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
@@ -156,6 +157,48 @@ def purge(days: int | None, dry_run: bool) -> None:
         return 0
 
     finish(do)
+
+
+@cli.command()
+@click.option(
+    "--until",
+    metavar="MOMENT",
+    callback=lambda _, __, given: _moment(given),
+    help="When the lost database last worked, such as 2026-11-22T21:00:00Z; left out, it may be now.",
+)
+def restored(until: datetime | None) -> None:
+    """Say that the database was restored from a backup, before any worker is started.
+
+    What waits in it may have been sent after the backup was taken. It becomes UNKNOWN, in doubt: nobody sends
+    it again by itself, and receipts that still arrive settle it. Lists the tasks it concerns: those running
+    or paused, and those that were due until MOMENT. Do this while no worker runs; twice does no harm.
+
+    \b
+    Example:   groupsms restored --until 2026-11-22T21:00:00Z
+    """
+
+    async def doubt(settings: Settings) -> int:
+        async with startup.database(settings) as url, db.connected(url, pool_size=2):
+            doubted = await restoring.doubt_what_may_have_been_sent(until)
+        for task in doubted:
+            click.echo(f"task {task.task_id} {task.name!r} of {task.account}: {task.messages} in doubt")
+        if not doubted:
+            click.echo("nothing can have been sent since")
+        return 0
+
+    sys.exit(startup.run(doubt, restoring.StillRunning))
+
+
+def _moment(given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise click.BadParameter("is no moment such as 2026-11-22T21:00:00Z") from None
+    if moment.tzinfo is None:
+        raise click.BadParameter("says no time zone; add Z for UTC")
+    return moment
 
 
 @cli.command("callback-url")
