@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 10_000
 """Rows that are removed in one transaction, where a store is not dropped whole."""
 _TABLES = {"message": "position", "rejected_row": "row"}
 """With what tells the rows of a task apart."""
-# A page's messages are updated at one stroke, so as much must be free as is taken for all to stay on it (HOT).
+# A page's messages are updated at one stroke: for all to stay on it (HOT) as much must be free as is taken.
 # Then the key doesn't grow with each update, and the table ends up smaller than if it was filled to 75.
 _FILL = {"message": " WITH (fillfactor = 50)", "rejected_row": ""}
 _LOCK = 4_710_234
