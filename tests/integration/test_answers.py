@@ -32,7 +32,7 @@ RATES = "{ tasks { nodes { id progress { messagesPerSecond } } } }"
 
 @pytest.fixture
 async def api(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
-    async with serving(database_url, redis_url, tmp_path) as running:
+    async with serving(database_url, redis_url, tmp_path, requests_per_second=0) as running:
         yield running
 
 
