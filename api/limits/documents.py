@@ -94,7 +94,7 @@ def _parsed(text: str, tokens: int) -> DocumentNode:
     if len(text) > LONGEST:
         raise TooComplexError(Limit.LENGTH, LONGEST, len(text))
     try:
-        return parse(text, max_tokens=tokens)
+        tree = parse(text, max_tokens=tokens)
     except GraphQLError as error:
         # The parser tells these from faults of the document by their texts alone.
         if error.message == f"Syntax Error: Document contains more than {tokens} tokens. Parsing aborted.":
@@ -102,6 +102,19 @@ def _parsed(text: str, tokens: int) -> DocumentNode:
         if error.message == "Syntax Error: Document is nested too deeply. Parsing aborted.":
             raise TooComplexError(Limit.NESTING) from None
         raise
+    _unlink(tree)
+    return tree
+
+
+def _unlink(tree: DocumentNode) -> None:
+    """Let the tree be freed with its last reference: its tokens refer to each other in both directions.
+
+    Otherwise forgotten documents would lie about, by the thousand, until all of memory is gone through.
+    """
+    token = tree.loc.start_token if tree.loc else None
+    while token is not None:
+        token.prev = None
+        token = token.next
 
 
 class Documents:
