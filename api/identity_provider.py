@@ -71,6 +71,8 @@ class IdentityProvider:
 
         Raises `NotVouchedError`.
         """
+        # Also for tokens that were checked before: their key may have been withdrawn since.
+        self._keys.keep_fresh()
         if (known := self.recall(token_hash)) is not None:
             return known
         claims = await self._verified(token)

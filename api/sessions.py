@@ -83,11 +83,6 @@ class Sessions:
         self._open: set[Session] = set()
         self._shutting_down = False
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._open)
-
     def token_ids(self) -> set[int]:
         """The tokens they were opened with."""
         return {session.token_id for session in self._open if session.token_id is not None}

@@ -64,14 +64,17 @@ class SigningKeys:
         """
         if self._stored(key_id) is None:
             await self._fetch()
-        elif self._clock() - self._fetched_at > FRESH_FOR:
-            self._begin_fetch()  # beside this request: the keys there are will do for it
         stored = self._stored(key_id)
         if stored is None:
             if not self._keys:
                 raise ProviderUnreachableError
             raise UnknownKeyError
         return self._make(stored, algorithm)
+
+    def keep_fresh(self) -> None:
+        """Fetch the keys again if they are old, beside this request: those there are will do for it."""
+        if self._keys and self._clock() - self._fetched_at > FRESH_FOR:
+            self._begin_fetch()
 
     def _stored(self, key_id: str | None) -> dict[str, Any] | None:
         if key_id is None and len(self._keys) == 1:

@@ -59,6 +59,8 @@ class Provider:
     """The issuer in its discovery document, if not its own."""
     fetches: int = 0
     """How often its keys were asked for."""
+    refusals: int = 0
+    """How often somebody asked for anything while it was away."""
 
     def token(self, *, key: str = "first", header: Mapping[str, Any] | None = None, **claims: object) -> str:
         """A token like those of real providers; a claim of None is left out."""
@@ -77,15 +79,23 @@ class Provider:
         algorithm = "ES256" if key.startswith("EC") else "RS256"
         return jwt.encode(kept, private_key(key), algorithm, headers={"kid": key, **(header or {})})
 
+    async def was_asked(self) -> bool:
+        """Whether somebody asked while it was away."""
+        return self.refusals > 0
+
+    def _refuse(self) -> Response:
+        self.refusals += 1
+        return Response(status_code=503)
+
     async def discovery(self, _: Request) -> Response:
         if self.away:
-            return Response(status_code=503)
+            return self._refuse()
         return JSONResponse({"issuer": self.claims_to_be or self.issuer, "jwks_uri": f"{self.issuer}/keys"})
 
     async def keys(self, _: Request) -> Response:
         self.fetches += 1
         if self.away:
-            return Response(status_code=503)
+            return self._refuse()
         return JSONResponse({"keys": [public_jwk(name) for name in self.published]})
 
 
