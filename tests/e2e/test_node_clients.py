@@ -80,7 +80,7 @@ async def test_clients_come_back_by_themselves_and_miss_nothing(line: Line, tmp_
     token = await access.create_token("Acme", Role.SENDER)
     service = {"ENDPOINT": f"http://127.0.0.1:{port}/graphql", "TOKEN": token}
     recipients = str(write_sample(tmp_path / "recipients.xlsx"))
-    scripts = [await start(client, recipients, *MEANWHILE, **service) for client in CLIENTS]
+    scripts = [await start(client, recipients, *MEANWHILE, cwd=PROJECT, **service) for client in CLIENTS]
     try:
         for script in scripts:
             created = await script.says("created")
