@@ -303,8 +303,14 @@ async def blocked(table: str) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
     """Nobody can write into the table; yields a condition: somebody is waiting to."""
 
     async def somebody_waits() -> bool:
-        locks = "SELECT count(*) FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted"
-        return bool(await db.fetchval(locks, table))
+        waiting = await db.fetchval(
+            """
+            SELECT count(*) FROM pg_locks JOIN pg_partition_tree($1::text::regclass) ON relation = relid
+            WHERE NOT granted
+            """,
+            table,
+        )
+        return bool(waiting)
 
     async with db.transaction() as conn:
         await conn.execute(f"LOCK TABLE {table} IN SHARE MODE")
