@@ -213,7 +213,8 @@ async def _apply_to_task(task_id: int, matched: Sequence[asyncpg.Record], prices
         mine = {row["id"] for row in taken}
         matched = [row for row in matched if row["id"] in mine]
         await _note_forms(conn, [row for row in matched if _shows_form(row, messages)])
-        charges = verdicts.decide(messages, sorted(matched, key=_precedence), prices)
+        matched.sort(key=_precedence)
+        charges = verdicts.decide(messages, matched, prices)
         return await verdicts.record(conn, task_id, shard, messages.values(), charges, since, until)
 
 

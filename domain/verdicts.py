@@ -7,12 +7,11 @@ look into. No join is left to its estimates: for a task that has just been made 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-
-import asyncpg
+from typing import Any, Protocol
 
 from domain.billing import Tariff
 from domain.db import Connection
@@ -28,6 +27,14 @@ _IN_DOUBT = HANDOVER_STATES.index(HandoverState.IN_DOUBT)
 STATES = tuple(ReceiptState)
 """The inbox stores a state as its position here."""
 _RESULT = {ReceiptState.DELIVERED: SendResult.DELIVERED, ReceiptState.FAILED: SendResult.FAILED}
+
+
+class Row(Protocol):
+    """A row of `domain.receipts._MATCH`."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """What stands in a column."""
+        ...
 
 
 @dataclass(slots=True)
@@ -104,9 +111,7 @@ ORDER BY position, index
 """
 
 
-def decide(
-    messages: dict[int, Message], receipts: Sequence[asyncpg.Record], tariff: Tariff
-) -> Counter[Decimal]:
+def decide(messages: Mapping[int, Message], receipts: Iterable[Row], tariff: Tariff) -> Counter[Decimal]:
     """Let receipts, in the order they are to count, move segments; the segments charged more, by unit price.
 
     The first final receipt of a segment counts. One for a whole message speaks for all its segments.
