@@ -12,6 +12,8 @@ from typing import Self
 
 from rich.console import Console
 
+from domain.settings import PREFIX
+
 STARTED_WITHIN = 60.0
 """Seconds a process may take until it says that it is ready."""
 STOPPED_WITHIN = 20.0
@@ -74,7 +76,8 @@ class Processes:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                # One port can't be that of them all.
+                env={**_without_metrics_port(), **(environment or {})},
                 # Ctrl-C reaches the demo alone, which stops the others in order.
                 start_new_session=True,
             )  # fmt: skip
@@ -118,3 +121,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _without_metrics_port() -> dict[str, str]:
+    """This process's environment, for several others on one machine."""
+    return {name: value for name, value in os.environ.items() if name.upper() != f"{PREFIX}METRICS_PORT"}

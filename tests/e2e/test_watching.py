@@ -182,28 +182,33 @@ async def everything_happens(line: Line, worker: Watched, client: ServiceClient)
 
 
 async def connections_are_cut(worker: Watched, database_url: str, redis_url: str) -> None:
-    """The database's until a loop of the worker fails, and Redis' until it has come back."""
-    admin = await asyncpg.connect(database_url)
+    """The database's in the middle of a statement of the worker's, and Redis' until it has come back."""
+    admin, holder = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+
+    async def cut_off() -> int:
+        cut: int = await admin.fetchval(
+            r"""
+            SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+              AND query ~ '^\s*SELECT id FROM task WHERE status = .SCHEDULED.'
+            """
+        )
+        return cut
 
     async def a_loop_failed() -> bool:
-        await admin.execute(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()
-            """
-        )
-        shown = await worker.scrape()
-        return any(
-            value for (name, _), value in shown.items() if name == "groupsms_worker_loop_failures_total"
-        )
+        return await worker.value("groupsms_worker_loop_failures_total", loop="start") > 0
 
     async def redis_came_back() -> bool:
         return await worker.value("groupsms_redis_connections_total") >= 2
 
     try:
-        await eventually(a_loop_failed)
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE task IN ACCESS EXCLUSIVE MODE")
+            await eventually(cut_off)
     finally:
+        await holder.close()
         await admin.close()
+    await eventually(a_loop_failed)
     with redis.Redis.from_url(redis_url) as client:
         client.client_kill_filter(_type="pubsub")
     await eventually(redis_came_back)
