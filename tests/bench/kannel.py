@@ -32,8 +32,7 @@ admin-allow-ip = "127.0.0.1"
 smsbox-port = {boxes}
 box-allow-ip = "127.0.0.1"
 dlr-storage = internal
-{store}
-log-file = "{folder}/bearerbox.log"
+{store}log-file = "{folder}/bearerbox.log"
 log-level = 3
 
 group = smsc
@@ -100,7 +99,7 @@ async def _bearerbox(
     admin, boxes = free_port(), free_port()
     configuration, spool = folder / "kannel.conf", folder / "kannel-spool"
     spool.mkdir(exist_ok=True)
-    store = f'store-type = spool\nstore-location = "{spool}"' if durable else ""
+    store = f'store-type = spool\nstore-location = "{spool}"\n' if durable else ""
     configuration.write_text(
         CONFIGURATION.format(
             admin=admin, boxes=boxes, folder=folder, host=host, port=port, window=window, store=store
