@@ -10,7 +10,7 @@ import strawberry
 
 from domain.audit import ActorKind, AuditAction
 from domain.errors import BlockerCode, ErrorCode
-from domain.failures import FailureCause
+from domain.failure_codes import FailureCause
 from domain.number_files import FileFormat
 from domain.states import (
     CancelReason,

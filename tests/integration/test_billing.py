@@ -21,7 +21,7 @@ import pytest
 from domain import access, billing, db, dispatch, receipts, recovery
 from domain.billing import Charges
 from domain.dispatch import Claim, Settlement
-from domain.failures import FailureCause
+from domain.failure_codes import FailureCause
 from domain.ports import Handover, Outcome, Receipt, ReceiptState, SegmentHandover
 from domain.pricing import parse_prices
 from domain.states import Region, Role, TaskStatus

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.failures import FailureCause, explain, receipt_code
+from domain.failure_codes import FailureCause
+from domain.failures import explain, receipt_code
 from domain.states import Region
 
 MAINLAND = Region.CHINESE_MAINLAND

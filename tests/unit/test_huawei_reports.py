@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.failures import FailureCause, explain, receipt_code
+from domain.failure_codes import FailureCause
+from domain.failures import explain, receipt_code
 from domain.huawei_reports import NotAReportError, echo, read_form, read_json
 from domain.ports import Inbound, Receipt, ReceiptState, Reply
 from domain.states import Region

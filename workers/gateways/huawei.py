@@ -22,7 +22,7 @@ import httpx
 import structlog
 
 from domain.cancellation import end
-from domain.failures import NO_EXTERNAL_ID
+from domain.failure_codes import NO_EXTERNAL_ID
 from domain.ports import Clock, Handover, InboundSink, Link, Outcome, Submission
 from workers.gateways import huawei_api as api
 from workers.gateways.huawei_api import Difficulty, Kind, Reading, Trouble
