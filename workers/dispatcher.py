@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from domain import db, dispatch
+from domain import dispatch
 from domain.dispatch import LEASE, Settlement
 from domain.ports import Clock, Gateway, Handover, Outcome, Submission
 from domain.references import references_of
@@ -23,6 +23,7 @@ from domain.tracing import working_on
 from workers import metrics
 from workers.announcer import Announcer
 from workers.chunk import HeldChunk
+from workers.patience import Patience
 from workers.turns import Turns
 
 log = structlog.get_logger()
@@ -41,10 +42,6 @@ PACED_AHEAD = 0.5
 """Seconds of its rate that a gateway is given at once: it cannot be told to stop what it was given."""
 BEGUN_WITHIN = 0.75
 """Seconds a message may wait in a gateway that was throttled meanwhile: the task may be paused by then."""
-RETRY = 0.5
-"""Seconds to wait after the database failed."""
-WARN_EVERY = 30.0
-"""Seconds between two warnings of one outage."""
 
 
 class Dispatcher:
@@ -82,7 +79,8 @@ class Dispatcher:
         self._stopped = asyncio.Event()
         self._turns = Turns()
         self._last_task = 0
-        self._send_again_at = self._warn_again_at = float("-inf")
+        self._send_again_at = float("-inf")
+        self._patience = Patience(gateway.name, clock)
 
     @property
     def unsettled(self) -> int:
@@ -360,7 +358,9 @@ class Dispatcher:
             await self._clock.sleep(LEASE.total_seconds() / 3)
             asked_at = self._clock.monotonic()
             held = list(self._held)
-            kept = await self._retried(partial(dispatch.renew, [chunk.claim.owner for chunk in held]))
+            kept = await self._patience.until_done(
+                partial(dispatch.renew, [chunk.claim.owner for chunk in held])
+            )
             for chunk in held:
                 if chunk.claim.owner in kept:
                     chunk.lease_ends = max(chunk.lease_ends, asked_at + LEASE.total_seconds())
@@ -399,32 +399,12 @@ class Dispatcher:
 
     async def _while_leased(self, chunk: HeldChunk, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Try until it succeeds, or return None when the chunk's lease has run out."""
-        while not chunk.lost and self._clock.monotonic() < chunk.lease_ends:
-            try:
-                return await operation()
-            except db.UNAVAILABLE as error:
-                await self._pause_for_database(error)
-        return None
+
+        def is_leased() -> bool:
+            return not chunk.lost and self._clock.monotonic() < chunk.lease_ends
+
+        return await self._patience.while_wanted(is_leased, operation)
 
     async def _until_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Try until it succeeds, or return None when nothing more is to be sent from here."""
-        while not self._stopped.is_set():
-            try:
-                return await operation()
-            except db.UNAVAILABLE as error:
-                await self._pause_for_database(error)
-        return None
-
-    async def _retried(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Try until it succeeds."""
-        while True:
-            try:
-                return await operation()
-            except db.UNAVAILABLE as error:
-                await self._pause_for_database(error)
-
-    async def _pause_for_database(self, error: Exception) -> None:
-        if (now := self._clock.monotonic()) >= self._warn_again_at:
-            self._warn_again_at = now + WARN_EVERY
-            log.warning("database_unavailable", gateway=self._gateway.name, error=str(error))
-        await self._clock.sleep(RETRY)
+        return await self._patience.while_wanted(lambda: not self._stopped.is_set(), operation)
