@@ -248,6 +248,25 @@ async def test_settling_touches_one_store(world: World) -> None:
     assert found == {home: {f"{home}_pkey"}}
 
 
+async def test_no_statement_is_ever_planned_for_all_stores(world: World) -> None:
+    for _ in range(3):
+        await world.create(LARGE, after=HOUR)
+    task_id = await world.running(LARGE)
+    home, claim = await where(task_id), await world.claim(task_id)
+    arguments = dispatch._arguments(claim, settlements(claim, claim.numbers), 0)
+    async with db.transaction() as conn:
+        # From the sixth time on PostgreSQL would have a plan for any arguments.
+        for _ in range(10):
+            await conn.fetchval(dispatch._SETTLE, *arguments)
+        locked = await conn.fetch(
+            """
+            SELECT DISTINCT relname FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+            WHERE pid = pg_backend_pid() AND relkind = 'r' AND relname ~ '^message_[0-9]'
+            """
+        )
+    assert {row["relname"] for row in locked} == {home}
+
+
 async def test_pages_of_messages_are_read_from_one_store_by_its_key(world: World) -> None:
     made = [await world.create(LARGE, after=HOUR) for _ in range(3)]
     home = await where(made[1])
