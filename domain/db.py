@@ -97,7 +97,7 @@ async def _plan_for_the_arguments(conn: Connection) -> None:
 async def _as_it_is(_: Connection) -> None:
     """Reset nothing more on a connection that comes back to the pool; asyncpg has rolled back what was open.
 
-    By default every statement is followed by another that undoes changes of the session. Ours are to stay, but
+    By default every statement is followed by another that undoes changes of the session. Ours stay, but
     for locks, which are given back, or are the migrations', which no pool outlives.
     """
 
