@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
+import structlog
 from aerich import Command
 from asyncpg.pool import PoolConnectionProxy
 from tortoise import Tortoise
@@ -20,6 +21,8 @@ from tortoise.exceptions import ConfigurationError
 
 import migrations
 from domain.errors import DatabaseUnavailable
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -43,12 +46,21 @@ LOOK_AGAIN = 0.5
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 MIGRATION_LOCK = 4_710_231
 """Key of the advisory lock that lets only one process migrate at a time."""
+MIGRATION_WAITS = 500
+"""Milliseconds a migration may wait for a table. Whoever wants that table waits behind it: long reads, such
+as those of a backup, would bring the service to a stand. Less than PostgreSQL's deadlock_timeout of a
+second, so that of a worker and a migration that wait for each other the migration gives way."""
+MIGRATION_TRIES_AGAIN = 2.0
+"""Seconds until it tries again."""
 
 
-def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, Any]:
+def tortoise_config(
+    database_url: str, pool_size: int = POOL_SIZE, lock_timeout: int | None = None
+) -> dict[str, Any]:
     """Tortoise's configuration for a `postgres://user:password@host:port/name` URL.
 
     A Unix socket is given as `?host=/directory`, TLS as `?sslmode=`, with `sslrootcert=` for one's own CA.
+    `lock_timeout` is how many milliseconds a statement may wait for a lock (None: as the server says).
     Raises ValueError or OSError for a URL that cannot be used.
     """
     url = urlsplit(database_url)
@@ -67,6 +79,8 @@ def tortoise_config(database_url: str, pool_size: int = POOL_SIZE) -> dict[str, 
         # Preparing a statement takes two more round trips.
         "max_cached_statement_lifetime": 0,
     }
+    if lock_timeout is not None:
+        credentials["server_settings"]["lock_timeout"] = str(lock_timeout)
     mode, certificate = query.pop("sslmode", None), query.pop("sslrootcert", None)
     if mode is not None:
         credentials["ssl"] = _tls(mode, certificate)
@@ -113,13 +127,15 @@ def _tls(mode: str, certificate: str | None) -> str | ssl.SSLContext:
 
 
 @asynccontextmanager
-async def connected(database_url: str, pool_size: int = POOL_SIZE) -> AsyncIterator[None]:
+async def connected(
+    database_url: str, pool_size: int = POOL_SIZE, lock_timeout: int | None = None
+) -> AsyncIterator[None]:
     """Keep the process's pool open.
 
     Raises `DatabaseUnavailable` if no connection can be made at the start.
     """
     try:
-        config = tortoise_config(database_url, pool_size)
+        config = tortoise_config(database_url, pool_size, lock_timeout)
     except (ValueError, OSError) as error:
         raise DatabaseUnavailable(f"cannot use the database's URL: {error}") from error
     await Tortoise.init(config=config, _enable_global_fallback=True)
@@ -223,16 +239,32 @@ def can_hold(text: str) -> bool:
 async def migrate(database_url: str) -> list[str]:
     """Bring the database up to the newest migration; returns the names of those applied.
 
-    Safe to run from many processes at once: an advisory lock lets one at a time through.
+    Safe to run from many processes at once: an advisory lock lets one at a time through. While others use a
+    table that a migration must have for itself, it is tried again, for as long as that takes.
     """
-    async with connected(database_url, pool_size=2), connection() as lock:
+    async with connected(database_url, 2, MIGRATION_WAITS), connection() as lock:
+        await lock.execute("SET lock_timeout = 0")
         await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         try:
-            command = _aerich(tortoise_config(database_url, pool_size=2))
+            pending = await pending_migrations()
+            command = _aerich(tortoise_config(database_url, 2, MIGRATION_WAITS))
             await command.init()
-            return await command.upgrade(run_in_transaction=True)
+            await _upgrade(command)
+            return [f"{name}.py" for name in pending]
         finally:
             await lock.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+
+async def _upgrade(command: Command) -> None:
+    # Each migration is a transaction: what was done stays, and what gave way begins anew.
+    while True:
+        try:
+            await command.upgrade(run_in_transaction=True)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            log.warning("migration_waits", reason=str(error).partition("\n")[0])
+            await asyncio.sleep(MIGRATION_TRIES_AGAIN)
+        else:
+            return
 
 
 async def pending_migrations() -> list[str]:

@@ -28,7 +28,7 @@ from domain.engines import Engines
 from domain.errors import DatabaseUnavailable
 from domain.ports import ReceiptState
 from domain.states import HANDOVER_STATES, ROW_REJECTIONS, SEND_RESULTS
-from tests.integration.world import World
+from tests.integration.world import World, eventually
 
 MIGRATE = "import asyncio, sys; from domain.db import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
 NAMES = sorted(
@@ -106,6 +106,38 @@ async def test_a_migration_that_fails_leaves_the_lock_free(empty_url: str) -> No
     finally:
         await connection.close()
     assert len(await db.migrate(empty_url)) == len(NAMES)
+
+
+async def test_a_migration_that_must_wait_for_a_table_keeps_nobody_from_it(empty_url: str) -> None:
+    """A backup reads for hours; who wants the same table is not to stand behind the migration as long."""
+    await db.migrate(empty_url)
+    connection, backup = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
+    since_tokens = 7
+    try:
+        for module in reversed(modules()[since_tokens:]):
+            await connection.execute(await module.downgrade(None))
+        await connection.execute("DELETE FROM aerich WHERE version !~ '^[0-6]_'")
+        async with backup.transaction():
+            await backup.fetch("SELECT FROM access_token")
+            migrating = asyncio.create_task(db.migrate(empty_url))
+            await eventually(
+                lambda: connection.fetchval(
+                    """
+                    SELECT EXISTS (
+                        SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database
+                        WHERE d.datname = current_database() AND relation = 'access_token'::regclass
+                          AND NOT granted
+                    )
+                    """
+                )
+            )
+            async with asyncio.timeout(10):
+                await connection.fetch("SELECT FROM access_token")
+            assert not migrating.done()
+        assert await migrating == [f"{name}.py" for name in NAMES[since_tokens:]]
+    finally:
+        await connection.close()
+        await backup.close()
 
 
 async def test_migrating_again_changes_nothing(world: World, connected: str) -> None:
