@@ -9,7 +9,7 @@ STAMP := .venv/installed
 NOTHING_TO_RUN := 5
 PIP := -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test test-faults test-faults-short bench lint format clean
+.PHONY: help setup demo test test-faults test-faults-short fuzz audit bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make test         formatting, lint, types and all tests but the slow ones"
 	@echo "make test-faults  the slow ones: killed processes, cut connections, full disks"
 	@echo "make test-faults-short  of each kind of these one, in less than five minutes"
+	@echo "make fuzz         made-up input for every door, for about ten minutes (FUZZ_TIMES=90: thrice as long)"
+	@echo "make audit        look the pinned packages up among known vulnerabilities (needs the internet)"
 	@echo "make bench        how fast it is, beside the limit or a peer (ARGS=import: only that)"
 	@echo "make lint         formatting, lint and types alone"
 	@echo "make format       put the code into shape"
@@ -56,6 +58,15 @@ test-faults: setup
 
 test-faults-short: setup
 	$(BIN)/pytest tests/e2e -m "faults and not long_form" $(ARGS)
+
+fuzz: setup
+	FUZZ_TIMES=$${FUZZ_TIMES:-30} $(BIN)/pytest tests/e2e/test_fuzzed_*.py $(ARGS)
+
+# pip-audit is no part of the service or of its tests: it has an environment of its own.
+audit: setup
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && \
+		.venv/audit/bin/python $(PIP) install -qq pip-audit; }
+	.venv/audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
