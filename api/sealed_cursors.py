@@ -18,6 +18,8 @@ _PURPOSE = b"groupsms sealed cursor 1\0"
 _CODE = 16
 """Octets of the authentication code."""
 _BLOCK = 32
+_LONGEST = 256 * _BLOCK
+"""Octets of a cursor at most: blocks are numbered with one octet."""
 
 
 class CursorSeal:
@@ -42,6 +44,8 @@ class CursorSeal:
         except (binascii.Error, ValueError) as error:
             raise _refusal() from error
         code, hidden = raw[:_CODE], raw[_CODE:]
+        if len(hidden) > _LONGEST:
+            raise _refusal()
         for key in self._keys:
             plain = _mixed(key, code, hidden)
             if hmac.compare_digest(_code(key, plain), code):

@@ -10,6 +10,7 @@ import asyncpg
 
 from domain import db, paging
 from domain.audit import ActorKind, AuditAction, AuditObject
+from domain.errors import InvalidInput
 from domain.paging import Page
 from domain.states import Role
 
@@ -29,6 +30,11 @@ class AuditFilter:
     """The first moment."""
     until: datetime | None = None
     """The moment before which."""
+
+    def check(self) -> None:
+        """Raise `InvalidInput` for a text that no name can have in it."""
+        if self.actor_name is not None and not db.can_hold(self.actor_name):
+            raise InvalidInput("No name has such characters.", "filter", "actorName")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ async def list_entries(
 ) -> Page[AuditEntryView]:
     """A page of the account's log. Raises `InvalidInput`."""
     paging.check_size(first)
+    chosen.check()
     key = paging.decode_cursor("auditLog", after, (int,))
     rows = await db.fetch(
         f"{_ENTRIES} AND ($10::bigint IS NULL OR id < $10) ORDER BY id DESC LIMIT $11",

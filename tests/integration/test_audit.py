@@ -371,6 +371,8 @@ async def test_filters(api: Api, world: World) -> None:
     assert await actions(tokenId=global_ids.encode("AccessToken", token_id)) == ["TASK_CANCELED"]
     assert await actions(objectId="nonsense") == []
     assert await actions(actorName="nobody") == []
+    refusal = await client.refusal(AUDIT_LOG, filter={"actorName": "no\0body"})
+    assert refusal == ("BAD_USER_INPUT", "No name has such characters.")
     assert await actions(actionIn=[]) == []
     moment = in_minutes(1)
     assert await actions(**{"from": moment}) == []
