@@ -65,7 +65,7 @@ class Observed:
                     **{
                         "http.request.method": method,
                         "http.route": route,
-                        "http.response.status.code": status,
+                        "http.response.status_code": status,
                     },
                 )
 

@@ -115,7 +115,7 @@ def name_span(span: Span | None, name: str, **attributes: str | float) -> None:
         return
     span.update_name(name)
     for key, value in attributes.items():
-        span.set_attribute(key.replace("_", "."), value)
+        span.set_attribute(key, value)
 
 
 def add_trace_id(_: object, __: str, event: Any) -> Any:

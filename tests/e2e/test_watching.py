@@ -234,7 +234,7 @@ def traces_lead_from_request_to_statement(traces: Collected) -> None:
     request = together[mutation.parent_id]
     assert (request.name, request.parent_id) == ("POST /graphql", "")
     assert request.attributes["http.route"] == "/graphql"
-    assert request.attributes["http.response.status.code"] == 200
+    assert request.attributes["http.response.status_code"] == 200
     assert any(span.name == "import recipients" for span in together.values())
     assert any(
         "db.statement" in span.attributes or "db.query.text" in span.attributes for span in together.values()
