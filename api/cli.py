@@ -16,7 +16,7 @@ from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
 from domain.sending_limits import Measure
 from domain.sending_periods import Period
-from domain.settings import PREFIX, Settings
+from domain.settings import PREFIX, Settings, redacted
 
 _SDL = Path(__file__).with_name("schema.graphql")
 
@@ -180,6 +180,8 @@ def restored(until: datetime | None) -> None:
     async def doubt(settings: Settings) -> int:
         async with startup.database(settings) as url, db.connected(url, pool_size=2):
             doubted = await restoring.doubt_what_may_have_been_sent(until)
+        # Where the settings were forgotten it is the embedded database, in which nothing waits.
+        click.echo(f"database {redacted(url)}")
         for task in doubted:
             click.echo(f"task {task.task_id} {task.name!r} of {task.account}: {task.messages} in doubt")
         if not doubted:

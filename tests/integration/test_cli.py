@@ -173,6 +173,17 @@ async def test_purge_says_what_it_did_and_would_do(database_url: str) -> None:
     assert "6 is not in the range x>=7" in refused.stderr
 
 
+def test_restored_says_which_database_it_means(bare_database_url: str, tmp_path: Path) -> None:
+    """Without its settings it would find nothing in doubt in a database that nobody restored."""
+    groupsms("migrate", database_url=bare_database_url)
+    done = groupsms("restored", database_url=bare_database_url, data_dir=tmp_path)
+    assert done.returncode == 0, done.stderr
+    named, nothing = done.stdout.splitlines()
+    assert named.startswith("database postgres")
+    assert named.partition("?")[0].endswith(urlsplit(bare_database_url).path)
+    assert nothing == "nothing can have been sent since"
+
+
 def test_token_create_with_nothing_set_uses_an_engine_of_its_own(data_dir: Path) -> None:
     done = groupsms("token", "create", "--account", "acme", "--role", "VIEWER", data_dir=data_dir)
     assert done.returncode == 0
