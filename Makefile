@@ -17,7 +17,7 @@ help:
 	@echo "make test         formatting, lint, types and all tests but the slow ones"
 	@echo "make test-faults  the slow ones: killed processes, cut connections, full disks"
 	@echo "make test-faults-short  of each kind of these one, in less than five minutes"
-	@echo "make fuzz         made-up input for every door, for about ten minutes (FUZZ_TIMES=90: thrice as long)"
+	@echo "make fuzz         made-up input for every door, for about ten minutes (FUZZ_TIMES=300: thrice as long)"
 	@echo "make audit        look the pinned packages up among known vulnerabilities (needs the internet)"
 	@echo "make bench        how fast it is, beside the limit or a peer (ARGS=import: only that)"
 	@echo "make lint         formatting, lint and types alone"
@@ -60,7 +60,7 @@ test-faults-short: setup
 	$(BIN)/pytest tests/e2e -m "faults and not long_form" $(ARGS)
 
 fuzz: setup
-	FUZZ_TIMES=$${FUZZ_TIMES:-30} $(BIN)/pytest tests/e2e/test_fuzzed_*.py $(ARGS)
+	FUZZ_TIMES=$${FUZZ_TIMES:-100} $(BIN)/pytest tests/e2e/test_fuzzed_*.py $(ARGS)
 
 # pip-audit is no part of the service or of its tests: it has an environment of its own.
 audit: setup

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from domain.recipient_file.errors import DamagedText, NotAList, NumbersInOneLine
+from domain.recipient_file.errors import DamagedText, NotAList, NumbersInOneLine, TooDemanding
 
+MOST_ROWS = 2**21
+"""A million numbers with a blank line behind each, and a header. A million blank lines take two seconds."""
 _DELIMITERS = "\t;,"
 _SAMPLE_LINES = 200
 _MARKS = (
@@ -38,9 +40,10 @@ def cells(path: Path) -> Iterator[tuple[int, str]]:
     """The first column, with row numbers as a spreadsheet program would show them.
 
     Raises:
-        NotAList: it is no text, or a web page or the like.
+        NotAList: it is no text, or a web page or the like, or a single text without end.
         DamagedText: a quotation mark has no partner.
         NumbersInOneLine: there is but one line, and all its fields look like numbers.
+        TooDemanding: it has more rows, blank ones included, than any genuine list.
     """
     text = _decode(path.read_bytes())
     if text.lstrip().startswith(_MARKUP):
@@ -53,6 +56,8 @@ def cells(path: Path) -> Iterator[tuple[int, str]]:
     lines: list[list[str]] = []
     try:
         for row, fields in enumerate(rows, start=1):
+            if row > MOST_ROWS:
+                raise TooDemanding
             field = fields[0] if fields else ""
             if len(lines) < 2 and any(fields):
                 lines.append(fields)
@@ -60,7 +65,8 @@ def cells(path: Path) -> Iterator[tuple[int, str]]:
                 field = as_text.group(1)
             yield row, field
     except csv.Error as error:
-        raise DamagedText(rows.line_num) from error
+        # Without a quotation mark in it, what csv minds is that a field has more than 128 KiB.
+        raise (DamagedText(rows.line_num) if '"' in text else NotAList) from error
     if len(lines) == 1 and len(lines[0]) > 1 and all(map(_has_many_digits, lines[0])):
         raise NumbersInOneLine
 
