@@ -80,7 +80,8 @@ class _Export(Generic[R]):
             if gone := _gone(task):
                 return _refusal(gone, 404)
             assert task is not None
-            await self._record(task, file_format, grant)
+            if request.method != "HEAD":  # that one is told how large the file is, and gets no numbers
+                await self._record(task, file_format, grant)
             pieces = self._pieces(task, file_format, writing)
             filename = f"{self.name}-{task.id}.{file_format.value.lower()}"
             try:

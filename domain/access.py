@@ -144,20 +144,21 @@ async def _settle_account(
     conn: db.Connection, name: str, time_zone: str | None, currency: str | None
 ) -> tuple[int, bool]:
     """The account's id, and whether it is new."""
+    before = await conn.fetchrow("SELECT time_zone, currency FROM account WHERE name = $1 FOR UPDATE", name)
     account = await conn.fetchrow(
         """
         INSERT INTO account (name, time_zone, currency)
         VALUES ($1, coalesce($2, 'Asia/Shanghai'), coalesce($3, 'CNY'))
         ON CONFLICT (name) DO UPDATE
         SET time_zone = coalesce($2, account.time_zone), currency = coalesce($3, account.currency)
-        RETURNING id, xmax = 0 AS is_new
+        RETURNING id, time_zone, currency, xmax = 0 AS is_new
         """,
         name,
         time_zone,
         currency,
     )
     assert account is not None, "it is there or made"
-    if account["is_new"] or time_zone or currency:
+    if before is None or any(account[column] != value for column, value in before.items()):
         await audit.record(
             conn,
             account["id"],

@@ -128,7 +128,8 @@ async def _insert(account_id: int, given: array[int], filed: array[int]) -> int:
             given,
             filed,
         )
-        await audit.record(conn, account_id, AuditAction.OPT_OUTS_ADDED, added=added)
+        if added:
+            await audit.record(conn, account_id, AuditAction.OPT_OUTS_ADDED, added=added)
     if added:
         await recheck_held_chunks(account_id)
     return added
@@ -220,7 +221,8 @@ async def remove_opt_outs(viewer: Viewer, numbers: Sequence[str]) -> int:
             viewer.account_id,
             read.numbers,
         )
-        await audit.record(conn, viewer.account_id, AuditAction.OPT_OUTS_REMOVED, removed=removed)
+        if removed:
+            await audit.record(conn, viewer.account_id, AuditAction.OPT_OUTS_REMOVED, removed=removed)
     return removed
 
 

@@ -104,13 +104,14 @@ async def set_limits(account_id: int, changes: Mapping[str, int | None]) -> Send
         )
         if row is None:
             raise NotFound("There is no such account.", "accountId")
-        await audit.record(
-            conn,
-            account_id,
-            AuditAction.SENDING_LIMITS_SET,
-            (AuditObject.ACCOUNT, account_id),
-            **{column: "none" if value is None else value for column, value in values.items()},
-        )
+        if values:
+            await audit.record(
+                conn,
+                account_id,
+                AuditAction.SENDING_LIMITS_SET,
+                (AuditObject.ACCOUNT, account_id),
+                **{column: "none" if value is None else value for column, value in values.items()},
+            )
     return SendingLimits.of_row(row)
 
 

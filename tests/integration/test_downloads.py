@@ -306,6 +306,9 @@ async def test_a_download_is_in_the_audit_log(api: Api, client: Client, world: W
         assert entry.details == {"file": "failed-numbers", "format": format_.upper()}
         assert entry.token_id == await db.fetchval("SELECT id FROM access_token WHERE role = 'VIEWER'")
         assert (entry.role, entry.user_agent, entry.client_address) == (Role.VIEWER, "browser/1", "127.0.0.1")
+    entries = await audit_reads.count_entries(world.viewer.account_id)
+    assert (await api.http.head(links["csv"])).status_code == 200
+    assert await audit_reads.count_entries(world.viewer.account_id) == entries
 
 
 async def test_a_link_ends_with_the_token_it_was_asked_for_with(
