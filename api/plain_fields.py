@@ -38,7 +38,8 @@ class PlainFieldExecutor(BoundedExecutor):
         """The value of a field, or a promise of it."""
         plain: Plain = parent_type.extensions.get(_PLAIN, {})
         found = plain.get(field_details_list[0].node.name.value)
-        if found is not None and not (self.middleware_manager and self.middleware_manager.middlewares):
+        # A number is read here also where an extension resolves fields: nothing gets round the masking.
+        if found is not None and (found[2] or not self._has_middleware()):
             attribute, coerce, holds_number = found
             try:
                 value = getattr(source, attribute)
@@ -50,6 +51,9 @@ class PlainFieldExecutor(BoundedExecutor):
                     return masked_number(str(written))
                 return written
         return super().execute_field(parent_type, source, field_details_list, *place)
+
+    def _has_middleware(self) -> bool:
+        return bool(self.middleware_manager and self.middleware_manager.middlewares)
 
 
 def number_fields(schema: strawberry.Schema) -> frozenset[str]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import strawberry
+from strawberry.extensions import SchemaExtension
 
-from api.plain_fields import number_fields
+from api.plain_fields import HOLDS_NUMBER, PlainFieldExecutor, mark_plain_fields, number_fields
 from api.reuse import LASTING
 from api.schema import schema
 from domain.masking import mask_event, masked_number
@@ -43,6 +47,37 @@ def test_every_field_that_shows_a_number_is_masked_where_it_is_read() -> None:
     }
     assert declared
     assert number_fields(schema) == declared | {"RejectedRow.value", "Reply.number"}
+
+
+class _EveryField(SchemaExtension):
+    def resolve(self, _next: Any, root: Any, info: Any, *args: str, **kwargs: Any) -> Any:
+        return _next(root, info, *args, **kwargs)
+
+
+@strawberry.type
+class _Call:
+    number: str = strawberry.field(metadata={HOLDS_NUMBER: True})
+    note: str
+
+
+@strawberry.type
+class _Query:
+    @strawberry.field
+    def call(self) -> _Call:
+        return _Call(number="+8613800138000", note="+8613800138000")
+
+
+@pytest.mark.parametrize("extensions", [[], [_EveryField]])
+async def test_an_extension_that_resolves_fields_does_not_unmask(
+    extensions: list[type[SchemaExtension]],
+) -> None:
+    schema = strawberry.Schema(_Query, execution_context_class=PlainFieldExecutor, extensions=extensions)
+    mark_plain_fields(schema)
+    found = await schema.execute(
+        "{ call { number note } }", context_value=SimpleNamespace(hides_numbers=True)
+    )
+    assert found.errors is None
+    assert found.data == {"call": {"number": "+86138****8000", "note": "+8613800138000"}}
 
 
 def test_answers_that_are_given_again_show_no_number() -> None:
