@@ -186,7 +186,7 @@ def build(
         intake,
         sessions,
         RateLimits(settings),
-        Inquiries(uses.note),
+        Inquiries(uses.note, within=settings.query_seconds),
         Identities(identity_provider(settings)),
     )
     core = schema._schema  # noqa: SLF001 - there is no other way to it

@@ -22,23 +22,27 @@ class Inquiries:
     token is refused from the commit of its revocation on.
     """
 
-    def __init__(self, note: Callable[[Viewer], None] = lambda _: None) -> None:
-        """`note` is told of each who was found, each time."""
+    def __init__(
+        self, note: Callable[[Viewer], None] = lambda _: None, *, within: float | None = None
+    ) -> None:
+        """`note` is told of each who was found, each time. Nobody waits longer than `within` seconds."""
         self._note = note
+        self._within = within
         self._waiting: dict[Inquiry, asyncio.Future[Standing | None]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def standing(self, inquiry: Inquiry) -> Standing | None:
         """The answer as of now, or later; None for a token that is unknown, expired or revoked.
 
-        Raises what the database raises.
+        Raises what the database raises, and TimeoutError.
         """
         answer = self._waiting.get(inquiry)
         if answer is None:
             answer = self._waiting[inquiry] = asyncio.get_running_loop().create_future()
             self._ask_on()
         # Others may wait for it too, whatever becomes of this one.
-        found = await asyncio.shield(answer)
+        async with asyncio.timeout(self._within):
+            found = await asyncio.shield(answer)
         if found is not None:
             self._note(found.viewer)
         return found

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import httpx
+import psutil
 import pytest
 
+from api.demo.service_client import ServiceClient
 from domain.engines.layout import Kind
 from tests.e2e.line import Child, Line, create, lives, make_international
 from tests.e2e.private_engines import PrivateEngines
@@ -21,6 +26,7 @@ pytestmark = pytest.mark.faults
 WINDOW = 50
 ENDS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 """Told to end, told to end at once, and not told."""
+TASKS = "{ tasks(first: 5) { nodes { id name application { name } counts { total } } } }"
 CENTRE = ("--receipt-delay", "0.05", "--resend-after", "0.5")
 
 
@@ -61,6 +67,48 @@ async def test_connections_cut_again_and_again_in_one_task(
             await cut_all_connections(private.database_url)
         await check_promises(line, client, task_id, recipients, in_doubt_at_most=0, watcher=watcher)
     assert lives(api, *workers)
+
+
+async def test_postgresql_frozen_keeps_nobody_waiting_beyond_the_limit(
+    private_line: Line, private: PrivateEngines
+) -> None:
+    line = private_line
+    api, client = await line.api(GROUPSMS_QUERY_SECONDS="1")
+    made_from = await make_international(client, "Hello")
+    with frozen(private, Kind.POSTGRESQL):
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*(asked(client, line.token) for _ in range(40)))
+    assert {code for _, code in answers} <= {"TIMEOUT", "UNAVAILABLE"}
+    # What hung is let go, so that all connections are good again.
+    await create(client, made_from, phones(10))
+    answers = await asyncio.gather(*(asked(client, line.token) for _ in range(40)))
+    assert set(answers) == {(200, None)}
+    assert lives(api)
+
+
+async def asked(client: ServiceClient, token: str) -> tuple[int, str | None]:
+    """Ask for the tasks: the status and the code of the error, if any."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+        answer = await http.post(f"{client.base_url}/graphql", json={"query": TASKS}, timeout=30)
+    errors = answer.json().get("errors")
+    return answer.status_code, errors[0]["extensions"]["code"] if errors else None
+
+
+@contextmanager
+def frozen(private: PrivateEngines, kind: Kind) -> Iterator[None]:
+    """Stop an engine and all its processes without ending them, as a machine does that hangs."""
+    pid = private.pid(kind)
+    assert pid is not None
+    server = psutil.Process(pid)
+    # The server first, for it to make no more of them.
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            process.resume()
 
 
 async def cut_all_connections(database_url: str) -> None:
