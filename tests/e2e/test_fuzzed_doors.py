@@ -1,4 +1,4 @@
-"""Garbage for every door: uploads, request bodies, callbacks, the simulated message centre."""
+"""Garbage for every door: uploads, request bodies, sockets, callbacks, the simulated message centre."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets import Subprotocol
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from api.demo.service_client import ServiceClient
 from domain.callback_urls import callback_url
@@ -31,6 +34,8 @@ SETTINGS = {
 }
 WITHIN = 20.0
 """Seconds in which each answer must come, on a busy machine."""
+INTERNAL_CLOSE = 1011
+"""RFC 6455, 7.4.1: what a server closes a socket with that something unexpected happened to."""
 
 ODD = st.text(max_size=30) | st.sampled_from(
     ["\0", "\ud800", "１３８", "=1+1", "9" * 400, "2026-01-01T00:00:00Z"]
@@ -76,6 +81,7 @@ class _Doors:
             self.bodies(http)
             self.parts(http)
             self.callbacks(http)
+        self.sockets()
 
     def files(self, http: httpx.Client) -> None:
         """Workbooks and texts with octets changed: errors are data, or it is a task."""
@@ -194,6 +200,55 @@ class _Doors:
 
         send()
 
+    def sockets(self) -> None:
+        """Any frames: the socket is closed as the protocol says, or goes on."""
+        kinds = ["connection_init", "subscribe", "complete", "ping", "pong", "next", "connection_ack", "?"]
+        payload = JSON | st.just({"authorization": f"Bearer {self.token}"})
+        subscription = st.fixed_dictionaries(
+            {
+                "query": st.sampled_from(
+                    [
+                        "subscription ($id: ID!) { taskUpdated(id: $id) { id } }",
+                        "subscription ($id: String) { tasksChanged(since: $id) { __typename } }",
+                        "{ viewer { __typename } }",
+                        "subscription { nothing }",
+                        "{",
+                    ]
+                ),
+                "variables": st.fixed_dictionaries({"id": ODD}) | JSON,
+            }
+        )
+        message = st.fixed_dictionaries(
+            {"type": st.sampled_from(kinds)}, optional={"id": ODD, "payload": payload | subscription}
+        ).map(json.dumps)
+        begun = st.just(
+            json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {self.token}"}})
+        )
+        frame = message | JSON.map(json.dumps) | st.text().map(_sendable) | st.binary()
+        pieces = st.lists(st.text().map(_sendable), min_size=1, max_size=4)
+        giant = st.just("x" * 3_000_000)
+        first = begun.map(lambda message: [message])
+        rest = st.lists(frame | message | pieces | giant, max_size=5)
+
+        @effort(50)
+        @given(st.builds(lambda first, rest: [*first, *rest], first, rest))
+        def send(frames: list[Any]) -> None:
+            address = f"{self.url.replace('http', 'ws', 1)}/graphql"
+            protocol = Subprotocol("graphql-transport-ws")
+            with connect(
+                address, subprotocols=[protocol], open_timeout=WITHIN, close_timeout=WITHIN
+            ) as found:
+                try:
+                    for frame in frames:
+                        found.send(frame)
+                    found.send('{"type": "ping"}')
+                    while json.loads(found.recv(WITHIN))["type"] != "pong":
+                        pass
+                except ConnectionClosed:
+                    assert found.close_code not in (None, INTERNAL_CLOSE), (found.close_reason, frames)
+
+        send()
+
     @staticmethod
     def _whole(response: httpx.Response) -> dict[str, Any]:
         assert response.status_code < 500, (response.status_code, response.text)
@@ -201,6 +256,10 @@ class _Doors:
         for error in answer.get("errors", ()):
             assert error["extensions"]["code"] != "INTERNAL", error
         return answer
+
+
+def _sendable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _is_well(*children: Child) -> bool:
