@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
@@ -89,8 +91,24 @@ class PatientSocket(WebSocketsSansIOProtocol):
     """Closes a socket whose peer answers no ping with 1001, "going away", where uvicorn says 1011.
 
     For graphql-ws 1011 is fatal: a laptop that wakes up, or a client of ours that was frozen, would find its
-    subscription ended for good instead of connecting again.
+    subscription ended for good instead of connecting again. And nobody can fill the log with what they send:
+    text that is no UTF-8 closes the socket with 1007, whatever the application says meanwhile.
     """
+
+    def send_receive_event_to_app(self) -> None:
+        """A message has come as a whole."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says, unless the socket was closed while it was about to say it."""
+        if self.handshake_complete and self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
 
     def keepalive_timeout(self) -> None:
         """Nothing has come in answer to a ping."""
@@ -99,6 +117,14 @@ class PatientSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
             self.transport.close()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _allow_files() -> None:

@@ -224,7 +224,8 @@ class _Doors:
         begun = st.just(
             json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {self.token}"}})
         )
-        frame = message | JSON.map(json.dumps) | st.text().map(_sendable) | st.binary()
+        no_utf8 = st.binary(min_size=1).map(lambda octets: NoUtf8(octets + b"\xff"))
+        frame = message | no_utf8 | JSON.map(json.dumps) | st.text().map(_sendable) | st.binary()
         pieces = st.lists(st.text().map(_sendable), min_size=1, max_size=4)
         giant = st.just("x" * 3_000_000)
         first = begun.map(lambda message: [message])
@@ -240,7 +241,7 @@ class _Doors:
             ) as found:
                 try:
                     for frame in frames:
-                        found.send(frame)
+                        found.send(frame, text=True if isinstance(frame, NoUtf8) else None)
                     found.send('{"type": "ping"}')
                     while json.loads(found.recv(WITHIN))["type"] != "pong":
                         pass
@@ -256,6 +257,10 @@ class _Doors:
         for error in answer.get("errors", ()):
             assert error["extensions"]["code"] != "INTERNAL", error
         return answer
+
+
+class NoUtf8(bytes):
+    """To be sent as text all the same."""
 
 
 def _sendable(text: str) -> str:
