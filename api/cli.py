@@ -10,7 +10,7 @@ import click
 
 from api.command_run import finish
 from api.token_commands import token
-from domain import access, callback_urls, db, purging, restoring, sending_limits, sending_reads, startup
+from domain import accounts, callback_urls, db, purging, restoring, sending_limits, sending_reads, startup
 from domain.engines import acquire
 from domain.engines.layout import Kind
 from domain.errors import DatabaseUnavailable
@@ -251,9 +251,9 @@ def create_account(name: str, time_zone: str | None, currency: str | None) -> No
     """
 
     async def make(settings: Settings) -> int:
-        access.check_account(name, time_zone, currency)
+        accounts.check_account(name, time_zone, currency)
         async with startup.database(settings) as url, db.connected(url, pool_size=1):
-            is_new = await access.create_account(name, time_zone=time_zone, currency=currency)
+            is_new = await accounts.create_account(name, time_zone=time_zone, currency=currency)
         click.echo(f"made the account {name}" if is_new else f"the account {name} was there already")
         return 0
 

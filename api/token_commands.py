@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from api.command_run import finish
-from domain import access, access_tokens, bus, db, sending_limits, startup
+from domain import access_tokens, accounts, bus, db, sending_limits, startup
 from domain.access_tokens import AccessTokenView
 from domain.paging import MAX_PAGE
 from domain.settings import Settings
@@ -48,9 +48,9 @@ def create(
     """
 
     async def make(settings: Settings) -> int:
-        access.check_account(account, time_zone, currency)
+        accounts.check_account(account, time_zone, currency)
         async with startup.database(settings) as url, db.connected(url, pool_size=1):
-            made = await access.create_token(
+            made = await accounts.create_token(
                 account,
                 Role(role),
                 name=name,

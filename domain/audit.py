@@ -18,17 +18,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 
 from domain import db
+from domain.access import Viewer
 from domain.db import Connection
 from domain.states import Role
-
-if TYPE_CHECKING:
-    from domain.access import Viewer
 
 USER_AGENT_LENGTH = 200
 """Characters of a user agent that are kept."""

@@ -13,7 +13,7 @@ from api.demo.processes import Processes, shut_down_on_signal
 from api.demo.sample import SAMPLE, write_sample
 from api.demo.service_client import ServiceClient
 from api.demo.story import Shortfall, Story
-from domain import access, db, engines, startup
+from domain import accounts, db, engines, startup
 from domain.settings import PREFIX, Settings
 from domain.states import Role
 
@@ -81,7 +81,7 @@ async def _show(settings: Settings, processes: Processes, files: Path) -> None:
         environment[f"{PREFIX}PUBLIC_URL"] = f"http://{settings.host}:{port}"
     await processes.start("API", "api", until="GraphiQL: ", environment=environment)
     await processes.start("worker", "workers", environment=environment)
-    token = await access.create_token(ACCOUNT, Role.OPERATOR, time_zone="Asia/Shanghai", currency="CNY")
+    token = await accounts.create_token(ACCOUNT, Role.OPERATOR, time_zone="Asia/Shanghai", currency="CNY")
     sample = write_sample(files / "recipients.xlsx")
     async with ServiceClient(f"http://{settings.host}:{port}", token) as client:
         await Story(client, console, files).tell(sample, SAMPLE)

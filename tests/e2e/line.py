@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from api.demo.service_client import ServiceClient
-from domain import access, db
+from domain import accounts, db
 from domain.states import Role
 
 
@@ -160,7 +160,7 @@ async def running_line(database_url: str, redis_url: str, folder: Path) -> Async
     """A line whose processes are all ended afterwards."""
     line = Line(database_url, redis_url, folder)
     async with db.connected(database_url, pool_size=4):
-        line.token = await access.create_token("line", Role.OPERATOR)
+        line.token = await accounts.create_token("line", Role.OPERATOR)
         try:
             yield line
         finally:

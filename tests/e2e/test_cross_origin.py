@@ -20,7 +20,7 @@ from playwright.async_api import Error as PageError
 
 from api.demo.sample import SAMPLE, write_sample
 from api.demo.service_client import ServiceClient
-from domain import access
+from domain import accounts
 from domain.states import Role
 from tests.e2e.browser import TIMEOUT, Visit, browsing, new_visit, someone, start_api
 from tests.e2e.line import Line, create, followed, make_international, running_line
@@ -134,7 +134,7 @@ async def test_a_console_of_a_listed_origin_shows_a_task_to_its_end(
     with frontend() as origin:
         endpoint = await start_api(line, GROUPSMS_CORS_ORIGINS=f"https://app.example.com,{origin}")
         await World.make("Acme")
-        token = await access.create_token("Acme", Role.SENDER)
+        token = await accounts.create_token("Acme", Role.SENDER)
         await page.goto(f"{origin}/console.html#{urlencode({'api': endpoint, 'token': token})}")
         await page.set_input_files("#recipients", write_sample(tmp_path / "recipients.xlsx"))
         await page.get_by_role("button", name="Send").click()

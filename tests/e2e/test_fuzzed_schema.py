@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from schemathesis.graphql import nodes
 
 from api.demo.service_client import ServiceClient
-from domain import access
+from domain import accounts
 from domain.states import Role
 from tests.e2e.line import Line, create, make_international, make_mainland, running_line
 from tests.fuzzing import complaints, effort
@@ -146,8 +146,8 @@ async def _target(line: Line, client: ServiceClient) -> _Target:
     for application in found["applications"]["nodes"]:
         ids.append(application["id"])
         ids += [each["id"] for kind in ("signatures", "templates") for each in application[kind]["nodes"]]
-    roles = [await access.create_token("line", role) for role in Role]
-    stranger = await access.create_token("stranger", Role.MANAGER)
+    roles = [await accounts.create_token("line", role) for role in Role]
+    stranger = await accounts.create_token("stranger", Role.MANAGER)
     return _Target(f"{client.base_url}/graphql", [line.token, *roles, stranger, None], ids)
 
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, expect
 
 from api.schema import global_ids
-from domain import access
+from domain import access, accounts
 from domain.states import Role
 from tests.e2e.browser import TIMEOUT, Visit, browsing, new_visit, someone, start_api
 from tests.e2e.line import Line, running_line
@@ -110,7 +110,7 @@ async def test_the_examples_run_on_a_task_that_is_sent(
 ) -> None:
     endpoint = await start_api(line)
     await World.make("Acme")
-    token = await access.create_token("Acme", Role.SENDER)
+    token = await accounts.create_token("Acme", Role.SENDER)
 
     await editor.open(f"{endpoint}#token={token}")
     await editor.run("LookAround")
@@ -166,8 +166,8 @@ async def test_a_new_token_replaces_the_kept_one_and_its_ids(line: Line, editor:
     endpoint = await start_api(line)
     world = await World.make("Acme")
     assert world.mainland.signature_id is not None
-    sender = await access.create_token("Acme", Role.SENDER)
-    rival = await access.create_token("Rival", Role.MANAGER)
+    sender = await accounts.create_token("Acme", Role.SENDER)
+    rival = await accounts.create_token("Rival", Role.MANAGER)
 
     headers = await editor.open(f"{endpoint}#token={sender}")
     assert "script-src 'self';" in headers["content-security-policy"]

@@ -14,7 +14,7 @@ import pytest
 
 from api.demo.sample import SAMPLE, write_sample
 from api.schema import global_ids
-from domain import access
+from domain import accounts
 from domain.states import Role
 from tests.e2e.line import Line, free_port, running_line
 from tests.e2e.node_project import (
@@ -77,7 +77,7 @@ async def test_clients_come_back_by_themselves_and_miss_nothing(line: Line, tmp_
     port = free_port()
     api, _ = await line.api(port)
     world = await World.make("Acme")
-    token = await access.create_token("Acme", Role.SENDER)
+    token = await accounts.create_token("Acme", Role.SENDER)
     service = {"ENDPOINT": f"http://127.0.0.1:{port}/graphql", "TOKEN": token}
     recipients = str(write_sample(tmp_path / "recipients.xlsx"))
     scripts = [await start(client, recipients, *MEANWHILE, cwd=PROJECT, **service) for client in CLIENTS]
@@ -130,14 +130,14 @@ async def test_the_snippets_do_what_the_page_says(line: Line, tmp_path: Path) ->
         "templateId": global_ids.encode("Template", world.mainland.template_id),
     }
     recipients = write_sample(tmp_path / "recipients.xlsx")
-    token = await access.create_token("Acme", Role.SENDER)
+    token = await accounts.create_token("Acme", Role.SENDER)
     # Long enough for all that goes before.
     soon = datetime.now(UTC) + timedelta(seconds=6)
     script = await start(
         "snippets.ts",
         ENDPOINT=f"http://127.0.0.1:{port}/graphql",
         TOKEN=token,
-        SHORT_LIVED=await access.create_token("Acme", Role.VIEWER, expires_at=soon),
+        SHORT_LIVED=await accounts.create_token("Acme", Role.VIEWER, expires_at=soon),
         ORDER=json.dumps(order),
         RECIPIENTS=str(recipients),
         FAILING=str(SAMPLE.failing),

@@ -19,7 +19,7 @@ import websockets
 
 from api.app import build
 from api.server import listen
-from domain import access
+from domain import accounts
 from domain.settings import PREFIX, Settings
 from domain.states import Role
 
@@ -177,7 +177,7 @@ class Api:
 
     async def client(self, role: Role = Role.OPERATOR, account: str = "Acme") -> Client:
         """Someone with a new token."""
-        return self.holding(await access.create_token(account, role))
+        return self.holding(await accounts.create_token(account, role))
 
     def holding(self, token: str | None) -> Client:
         """Someone with this token."""

@@ -30,7 +30,7 @@ from api.app import build
 from api.schema import global_ids
 from api.schema import schema as served
 from api.signed_links import Grant, LinkSigner
-from domain import access, db
+from domain import access, accounts, db
 from domain.audit import Actor, ActorKind
 from domain.settings import Settings
 from domain.states import Role
@@ -166,7 +166,7 @@ def chosen(key: str, field: GraphQLField, seen: set[str]) -> str:
 
 async def furnish(api: Api, account: str) -> dict[str, str]:
     """An account with one of everything; the ids."""
-    token = await access.create_token(account, Role.OPERATOR, name="Owner")
+    token = await accounts.create_token(account, Role.OPERATOR, name="Owner")
     owner = api.holding(token)
     made = await prepare(owner)
     task = (

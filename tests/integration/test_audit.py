@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.schema import global_ids, schema
-from domain import access, audit, audit_reads, db, dispatch, tasks
+from domain import accounts, audit, audit_reads, db, dispatch, tasks
 from domain.audit import Actor, ActorKind, AuditAction, Origin
 from domain.ports import ReceiptState
 from domain.states import Role, TaskStatus
@@ -285,16 +285,16 @@ async def test_what_changes_nothing_leaves_no_entry(api: Api, world: World) -> N
     numbers = {"numbers": ["13900139000"]}
     account = global_ids.encode("Account", world.viewer.account_id)
     assert (await client.run(ADD_OPT_OUTS, input=numbers))["addOptOuts"]["added"] == 1
-    assert await access.create_account("Quiet", time_zone="Europe/Madrid", currency="EUR")
+    assert await accounts.create_account("Quiet", time_zone="Europe/Madrid", currency="EUR")
     before = await db.fetchval("SELECT count(*) FROM audit_entry")
 
     assert (await client.run(ADD_OPT_OUTS, input=numbers))["addOptOuts"]["added"] == 0
     assert (await client.run(REMOVE_OPT_OUTS, input={"numbers": ["13900139009"]}))["removeOptOuts"]
     assert (await client.run(SET_SENDING_LIMITS, input={"accountId": account}))["setSendingLimits"]["limits"]
-    await access.create_account("Quiet", time_zone="Europe/Madrid", currency="EUR")
+    await accounts.create_account("Quiet", time_zone="Europe/Madrid", currency="EUR")
     assert await db.fetchval("SELECT count(*) FROM audit_entry") == before
 
-    await access.create_account("Quiet", time_zone="Europe/Lisbon")
+    await accounts.create_account("Quiet", time_zone="Europe/Lisbon")
     newest = await db.fetchval("SELECT action FROM audit_entry ORDER BY id DESC LIMIT 1")
     assert newest == AuditAction.ACCOUNT_CHANGED
     assert await db.fetchval("SELECT count(*) FROM audit_entry") == before + 1

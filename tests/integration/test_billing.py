@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain import access, billing, db, dispatch, receipts, recovery
+from domain import access, accounts, billing, db, dispatch, receipts, recovery
 from domain.billing import Charges
 from domain.dispatch import Claim, Settlement
 from domain.failure_codes import FailureCause
@@ -321,7 +321,7 @@ async def test_a_task_without_prices_counts_its_segments_and_costs_nothing(world
 
 
 async def test_an_account_pays_in_its_own_currency(priced: World) -> None:
-    token = await access.create_token("Overseas", Role.MANAGER, currency="EUR")
+    token = await accounts.create_token("Overseas", Role.MANAGER, currency="EUR")
     viewer = await access.viewer_of(token)
     assert viewer is not None
     made_from = await international(viewer)

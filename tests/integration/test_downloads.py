@@ -22,7 +22,7 @@ from api import downloads
 from api.downloads import SAMPLE_PATH, failed_numbers_path
 from api.schema import global_ids
 from api.signed_links import Grant, LinkExpiredError, LinkSigner
-from domain import access, audit_reads, db, dispatch, purging
+from domain import access, accounts, audit_reads, db, dispatch, purging
 from domain.audit import Actor, ActorKind, AuditAction, AuditObject
 from domain.number_files import FileFormat
 from domain.ports import ReceiptState
@@ -280,7 +280,7 @@ async def test_a_link_is_good_for_a_quarter_of_an_hour(api: Api, client: Client,
 
 async def test_a_link_opens_nothing_of_another_account(api: Api, world: World) -> None:
     task_id = await with_failures(world)
-    rival = await access.viewer_of(await access.create_token("Rival", Role.OPERATOR))
+    rival = await access.viewer_of(await accounts.create_token("Rival", Role.OPERATOR))
     assert rival is not None
     signer = LinkSigner(api.settings.signing_key())
     link = signer.sign(
@@ -327,7 +327,7 @@ async def test_a_link_ends_with_the_token_it_was_asked_for_with(
 async def test_a_link_is_good_for_no_longer_than_the_token(api: Api, world: World) -> None:
     await with_failures(world)
     ending = datetime.now(UTC) + timedelta(minutes=5)
-    client = api.holding(await access.create_token("Acme", Role.VIEWER, expires_at=ending))
+    client = api.holding(await accounts.create_token("Acme", Role.VIEWER, expires_at=ending))
     url = urlsplit((await urls(client))["csv"])
     signer, signature = LinkSigner(api.settings.signing_key()), url.query.removeprefix("signature=")
     assert signer.verify(url.path, signature, now=ending - timedelta(seconds=1))

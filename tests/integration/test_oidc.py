@@ -22,7 +22,7 @@ from api.signing_keys import (
     SigningKeys,
     UnknownKeyError,
 )
-from domain import access, db
+from domain import access, accounts, db
 from domain.settings import Settings
 from domain.states import Role
 from tests.integration.api_client import Api, serving
@@ -46,7 +46,7 @@ async def provider() -> AsyncIterator[Provider]:
 async def api(database_url: str, redis_url: str, tmp_path: Path, provider: Provider) -> AsyncIterator[Api]:
     settings: dict[str, Any] = {"oidc_issuer": provider.issuer, "oidc_audience": AUDIENCE}
     async with serving(database_url, redis_url, tmp_path, **settings) as running:
-        await access.create_account("Acme")
+        await accounts.create_account("Acme")
         yield running
 
 
@@ -105,7 +105,7 @@ async def test_claims_inside_claims(
         "realm_access": {"roles": ["operator"]},
     }
     async with serving(database_url, redis_url, tmp_path, **settings) as api:
-        await access.create_account("Acme")
+        await accounts.create_account("Acme")
         found = await api.holding(provider.token(**claims)).run(WHO)
         assert (found["viewer"]["role"], found["viewer"]["account"]["name"]) == ("OPERATOR", "Acme")
 
@@ -179,7 +179,7 @@ async def test_an_account_that_is_not_here(api: Api, provider: Provider) -> None
     message = await refusal(api, token)
     assert "There is no account named 'Nobody Ltd'" in message
     assert "groupsms account create" in message
-    await access.create_account("Nobody Ltd")
+    await accounts.create_account("Nobody Ltd")
     found = await api.holding(token).run(WHO)
     assert found["viewer"]["account"]["name"] == "Nobody Ltd"
 
@@ -188,7 +188,7 @@ async def test_an_account_that_is_not_here(api: Api, provider: Provider) -> None
 
 
 async def test_answers_given_again_keep_accounts_and_roles_apart(api: Api, provider: Provider) -> None:
-    await access.create_account("Rival")
+    await accounts.create_account("Rival")
     sender = api.holding(provider.token())
     viewer = api.holding(provider.token(groupsms_role="VIEWER"))
     rival = api.holding(provider.token(groupsms_account="Rival"))

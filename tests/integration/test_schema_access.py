@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domain import access, db
+from domain import accounts, db
 from domain.states import Role
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import (
@@ -74,10 +74,10 @@ async def test_the_schema_is_read_without_a_token(api: Api) -> None:
 
 
 async def test_expired_and_revoked_tokens(api: Api) -> None:
-    expired = await access.create_token(
+    expired = await accounts.create_token(
         "Acme", Role.VIEWER, expires_at=datetime.now(UTC) - timedelta(seconds=1)
     )
-    revoked = await access.create_token("Acme", Role.VIEWER)
+    revoked = await accounts.create_token("Acme", Role.VIEWER)
     await db.fetch("UPDATE access_token SET revoked_at = now() WHERE expires_at IS NULL")
     for token in (expired, revoked):
         code, message = await api.holding(token).refusal(VIEWER)
@@ -86,7 +86,7 @@ async def test_expired_and_revoked_tokens(api: Api) -> None:
 
 
 async def test_the_viewer_is_who_the_token_speaks_for(api: Api) -> None:
-    token = await access.create_token("Acme", Role.SENDER, time_zone="Europe/Madrid", currency="EUR")
+    token = await accounts.create_token("Acme", Role.SENDER, time_zone="Europe/Madrid", currency="EUR")
     found = (await api.holding(token).run(VIEWER))["viewer"]
     assert found["role"] == "SENDER"
     account = found["account"]

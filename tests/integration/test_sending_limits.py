@@ -12,6 +12,7 @@ import structlog
 
 from domain import (
     access,
+    accounts,
     db,
     queue_gauges,
     resending,
@@ -254,7 +255,7 @@ async def test_resending_counts_again(world: World) -> None:
 
 
 async def in_zone(world: World, zone: str) -> None:
-    token = await access.create_token("Acme", Role.MANAGER, time_zone=zone)
+    token = await accounts.create_token("Acme", Role.MANAGER, time_zone=zone)
     viewer = await access.viewer_of(token)
     assert isinstance(viewer, Viewer)
     world.viewer = viewer

@@ -13,7 +13,7 @@ import pytest
 
 from api import sessions
 from api.token_uses import TokenUses
-from domain import access, db
+from domain import access, accounts, db
 from domain.states import Role
 from tests.integration.api_client import Api, Client, serving
 from tests.integration.api_operations import (
@@ -62,7 +62,7 @@ async def make(
 
 
 async def test_a_manager_makes_tokens_for_others(api: Api) -> None:
-    boss = api.holding(await access.create_token("Acme", Role.MANAGER, name="Boss"))
+    boss = api.holding(await accounts.create_token("Acme", Role.MANAGER, name="Boss"))
     token, holder = await make(api, boss, "SENDER")
     assert (token["name"], token["role"], token["createdBy"]) == ("Deploy", "SENDER", "Boss")
     assert (token["expiresAt"], token["revokedAt"], token["lastUsedAt"]) == (None, None, None)
@@ -206,7 +206,7 @@ async def test_without_the_bus_a_revocation_is_only_noticed_later(
 
 async def test_a_token_that_expires_closes_its_socket_and_a_fresh_one_goes_on(api: Api) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
-    holder = api.holding(await access.create_token("Acme", Role.SENDER, expires_at=soon))
+    holder = api.holding(await accounts.create_token("Acme", Role.SENDER, expires_at=soon))
     async with holder.socket() as socket:
         assert (await socket.receive())["type"] == "connection_ack"
         await socket.subscribe("1", TASKS_CHANGED, {})
@@ -214,7 +214,7 @@ async def test_a_token_that_expires_closes_its_socket_and_a_fresh_one_goes_on(ap
         assert socket.connection.close_reason == "Forbidden: the token has expired"
     async with holder.socket() as socket:
         assert await socket.close_code() == 4403
-    fresh = api.holding(await access.create_token("Acme", Role.SENDER))
+    fresh = api.holding(await accounts.create_token("Acme", Role.SENDER))
     async with fresh.subscribe(TASKS_CHANGED):
         pass
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from uuid import uuid4
 
-from domain import access, db, dispatch, receipts, resources, task_creation, task_reads, tasks
+from domain import access, accounts, db, dispatch, receipts, resources, task_creation, task_reads, tasks
 from domain.access import Viewer
 from domain.dispatch import Claim, Settlement
 from domain.ports import Handover, Outcome, Receipt, ReceiptState, SegmentHandover
@@ -69,7 +69,7 @@ class World:
     @classmethod
     async def make(cls, name: str) -> World:
         """Make an account with an approved set of materials of each region."""
-        viewer = await access.viewer_of(await access.create_token(name, Role.MANAGER))
+        viewer = await access.viewer_of(await accounts.create_token(name, Role.MANAGER))
         assert viewer is not None
         return cls(viewer, await mainland(viewer), await international(viewer))
 
