@@ -34,7 +34,8 @@ SAMPLE_NUMBERS = ("13800138000", "8613800138001", "+8613800138002")
 """The three ways to write a mainland number that the guide names."""
 
 _WIDTHS = {NUMBER_HEADING: 22, "Suggestion": 22, REASON_HEADING: 60, "Row": 10, "Text as found": 22}
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+# Where lists are separated by semicolons, Excel begins a cell in the middle of ours.
+_FORMULA = re.compile(r"(?:^|[;\t\r\n])\s*(?=[=+\-@＝＋－＠﹢﹣−])")
 _NUMBER = re.compile(r"\+[0-9]+")
 
 _NOTHING_TO_MEND = frozenset({RowRejection.OPTED_OUT, RowRejection.DUPLICATE})
@@ -166,4 +167,9 @@ def _no_formula(cell: str) -> str:
     A number's plus sign makes it no more than the number itself; other texts may hold whatever somebody wrote
     or a carrier sent.
     """
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+    return cell if _NUMBER.fullmatch(cell) else _FORMULA.sub(_with_apostrophe, cell)
+
+
+def _with_apostrophe(begins: re.Match[str]) -> str:
+    # Before the blanks of a cell that begins with them, behind a separator within it.
+    return f"'{begins[0]}" if begins.start() == 0 and begins[0][:1] != ";" else f"{begins[0]}'"

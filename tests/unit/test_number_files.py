@@ -137,6 +137,25 @@ def test_what_people_wrote_is_no_formula_in_csv(text: str) -> None:
     assert row[0] == row[4] == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("a;=1+1", "a;'=1+1"),
+        (";@SUM(1)", ";'@SUM(1)"),
+        ("a\t=1", "a\t'=1"),
+        ("a;b; -1;=2", "a;b; '-1;'=2"),
+        ("a\n=1", "a\n'=1"),
+        ("13;+8613800138000", "13;'+8613800138000"),
+        ("a-b", "a-b"),
+    ],
+)
+def test_nor_where_semicolons_separate_cells(text: str, harmless: str) -> None:
+    rejected = RejectedRow(1, text, RowRejection.NOT_A_NUMBER)
+    file = rejected_rows(Region.INTERNATIONAL, FileFormat.CSV)
+    _, row = csv.reader(io.StringIO(whole(file, [rejected]).decode("utf-8-sig"), newline=""))
+    assert row[0] == row[4] == harmless
+
+
 @pytest.mark.parametrize("file_format", FileFormat)
 async def test_a_file_made_in_pieces_is_one(file_format: FileFormat, tmp_path: Path) -> None:
     file = failed_numbers(file_format)
