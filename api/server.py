@@ -8,6 +8,7 @@ import math
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 _PING_SECONDS = 20.0
 _BACKLOG = 2048
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the event loop from going on; Python's default is ten times that."""
 
 
 class ListenError(Exception):
@@ -152,6 +155,7 @@ async def serve(
     came to their end.
     """
     _allow_files()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # A subscriber is many small objects: collecting the young ones as often as by default stalls everybody.
     gc.set_threshold(50_000, 20, 100)
     # What was loaded stays: no collection has to go through it again.
