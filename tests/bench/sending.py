@@ -40,6 +40,13 @@ CREATE = """mutation ($input: CreateTaskInput!) { createTask(input: $input) {
   task { id } errors { code message } } }"""
 FINISHED_WITHIN = 1800.0
 
+PEERS: tuple[tuple[str, int, bool, float | None], ...] = (
+    ("as it is installed: a window of 10", 10, True, 2.5),
+    (f"a window of {WINDOW}, its messages in files", WINDOW, True, 2.5),
+    (f"a window of {WINDOW}, its messages in memory", WINDOW, False, None),
+)
+"""What Kannel is called, its window, whether messages outlive it, and how often its rate is to be reached."""
+
 BARE = "bare session, settle and apply, one after another"
 
 
@@ -55,12 +62,11 @@ async def bench() -> AsyncIterator[Figure]:
         await _worker(line)
         one = await _sent(client, short, line.folder, 100_000)
         yield Figure("messages, one worker", one, "/s", chain, BARE, at_least=0.3)
-        for durable, goal in ((True, 2.5), (False, None)):
-            if kannel.is_installed():
-                numbers = list(islice(_numbers(), 20_000))
-                peer = await kannel.rate(line.folder, address, numbers, SHORT, WINDOW, durable=durable)
-                name = "Kannel, its messages in files" if durable else "Kannel, its messages in memory"
-                yield Figure("messages, one worker", one, "/s", peer, name, at_least=goal)
+        if kannel.is_installed():
+            for name, window, durable, goal in PEERS:
+                numbers = list(islice(_numbers(), min(20_000, 500 * window)))
+                peer = await kannel.rate(line.folder, address, numbers, SHORT, window, durable=durable)
+                yield Figure("messages, one worker", one, "/s", peer, f"Kannel, {name}", at_least=goal)
         segments = 3 * await _sent(client, long, line.folder, 50_000)
         yield Figure("segments of 3-segment texts, one worker", segments, "/s", chain, BARE, at_least=0.3)
         few = await _sent(client, short, line.folder, 10_000)
