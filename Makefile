@@ -57,7 +57,7 @@ test-faults: setup
 	$(BIN)/pytest tests/e2e -m faults $(ARGS)
 
 test-faults-short: setup
-	$(BIN)/pytest tests/e2e -m "faults and not long_form" $(ARGS)
+	$(BIN)/pytest tests/e2e -n 2 --dist loadfile -m "faults and not long_form" $(ARGS)
 
 fuzz: setup
 	FUZZ_TIMES=$${FUZZ_TIMES:-100} $(BIN)/pytest tests/e2e/test_fuzzed_*.py $(ARGS)
