@@ -75,6 +75,17 @@ async def is_half_way() -> object:
     return await db.fetchval("SELECT EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)")
 
 
+async def is_waiting() -> object:
+    return await db.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FINALIZE%'
+        )
+        """
+    )
+
+
 async def test_a_large_task_has_a_store_of_its_own_and_small_ones_share(world: World) -> None:
     made = [await world.create(count, after=HOUR) for count in (1, LARGE, 2, LARGE, LARGE - 1, 1)]
     assert made == sorted(made)
@@ -171,6 +182,33 @@ async def test_dropping_goes_on_where_a_process_died(world: World, connected: st
     assert not await is_half_way()
     assert len(await parts("message")) == 2
     await world.check(kept)
+
+
+async def test_what_a_process_left_half_dropped_waits_for_a_backup_and_no_import_waits_with_it(
+    world: World, connected: str
+) -> None:
+    await deleted(world, await world.create(LARGE, after=HOUR))
+    async with using_messages(connected):
+        dropping = asyncio.create_task(message_stores.drop_unneeded())
+        await eventually(is_half_way)
+        dropping.cancel()
+        await asyncio.wait([dropping])
+    backup = await asyncpg.connect(connected)
+    try:
+        reading = backup.transaction(isolation="repeatable_read")
+        await reading.start()
+        await backup.fetch("SELECT FROM account")
+        dropping = asyncio.create_task(message_stores.drop_unneeded())
+        await eventually(is_waiting)
+        async with asyncio.timeout(10):
+            made = await world.create(LARGE, after=HOUR)
+        assert not dropping.done()
+        await reading.rollback()
+    finally:
+        await backup.close()
+    assert await dropping == 2
+    assert not await is_half_way()
+    await world.check(made)
 
 
 async def test_a_store_stays_while_somebody_imports_into_it(world: World, connected: str) -> None:
