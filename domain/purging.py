@@ -73,9 +73,11 @@ async def purge_daily(days: int) -> None:
         await purge(days)
 
 
+# What a worker held when it died is in doubt, and counted as such once somebody has taken it back.
 _OLD = """
     messages_purged_at IS NULL AND finished_at < groupsms_now() - $1::interval
     AND status IN ('COMPLETED', 'CANCELED', 'STOPPED')
+    AND NOT EXISTS (SELECT FROM chunk WHERE task_id = task.id AND state = 1)
 """
 
 

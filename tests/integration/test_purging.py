@@ -7,7 +7,19 @@ from datetime import timedelta
 
 import pytest
 
-from domain import db, feed, message_reads, message_stores, purging, resending, sweep, tasks
+from domain import (
+    db,
+    dispatch,
+    feed,
+    message_reads,
+    message_stores,
+    purging,
+    recovery,
+    resending,
+    sweep,
+    task_control,
+    tasks,
+)
 from domain.errors import ErrorCode, RecipientListError
 from domain.message_reads import MessageFilter
 from domain.ports import ReceiptState
@@ -106,6 +118,21 @@ async def test_what_has_not_ended_stays_whole_however_old(world: World, travel: 
     await purging.purge(DAYS)
     assert await db.fetchval("SELECT count(*) FROM message WHERE task_id = $1", gone) == 0
     await world.check(paused)
+
+
+async def test_what_a_dead_worker_may_have_sent_is_taken_back_before_its_task_is_purged(
+    world: World, travel: Travel
+) -> None:
+    task_id = await world.running(2)
+    assert await dispatch.mark(await world.claim(task_id), 1, [])
+    await task_control.stop_task(world.viewer, task_id, world.bell)
+    await travel(LONGER)  # and no worker ran meanwhile
+    assert await purging.purge(DAYS) == await purging.preview(DAYS) == Purged(0, 0, 0)
+    await recovery.recover_lapsed()
+    counts = (await world.advance(task_id)).counts
+    assert (counts.in_doubt, counts.not_sent) == (1, 1)
+    assert await purging.purge(DAYS) == Purged(1, 2, 0)
+    assert (await world.read(task_id)).counts == counts
 
 
 async def test_receipts_count_for_a_week_whatever_is_asked_for(world: World, travel: Travel) -> None:
