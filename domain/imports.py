@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import structlog
+
 from domain import db, feed, message_stores
 from domain.binary_copy import message_rows
 from domain.db import Connection
@@ -18,6 +20,8 @@ from domain.schedule import OVERDUE_AFTER
 from domain.segments import Content
 from domain.selection import Choice
 from domain.states import ROW_REJECTIONS
+
+log = structlog.get_logger()
 
 CHUNK_SIZE = 1000
 """Messages a worker claims at once, at most."""
@@ -83,7 +87,10 @@ async def insert_task(
             await message_stores.attach(conn, store)
         await feed.announce(conn, new.account_id, task_id)
     if not is_large:
-        await message_stores.close_if_full(store)
+        try:
+            await message_stores.close_if_full(store)
+        except db.UNAVAILABLE as error:  # the task is stored, and must not seem to have failed
+            log.warning("store_not_closed", store=store.number, error=str(error) or type(error).__name__)
     return task_id
 
 

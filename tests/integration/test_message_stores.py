@@ -123,6 +123,33 @@ async def test_a_store_takes_in_tasks_for_a_day_or_until_it_is_full(
     assert await where(await world.create(1)) != await where(last)
 
 
+async def test_a_task_that_is_stored_has_not_failed_when_the_database_goes_away_right_then(
+    world: World, connected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_stores, "FULL", 0)
+    other = await asyncpg.connect(connected)
+    try:
+        holding = other.transaction()
+        await holding.start()
+        await other.fetch("SELECT groupsms_close_store(-1, $1)", message_stores.TASKS)
+        creating = asyncio.create_task(world.create(1))
+
+        async def terminated() -> object:
+            return await other.fetchval(
+                """
+                SELECT bool_or(pg_terminate_backend(pid)) FROM pg_locks
+                WHERE locktype = 'advisory' AND NOT granted
+                """
+            )
+
+        await eventually(terminated)
+        await world.check(await creating)
+        await holding.rollback()
+    finally:
+        await other.close()
+    await world.create(1)  # closes it
+
+
 async def test_an_import_that_fails_leaves_no_table(world: World) -> None:
     await db.fetch("SELECT groupsms_close_store(0, $1)", message_stores.TASKS)
     before = await stores(), await parts("message")
