@@ -130,7 +130,7 @@ def migrate() -> None:
 @cli.command()
 @click.option(
     "--days",
-    type=click.IntRange(min=purging.LEAST_DAYS),
+    type=click.IntRange(purging.LEAST_DAYS, purging.MOST_DAYS),
     help="Keep what ended within so many days, 7 or more [default: GROUPSMS_RETENTION_DAYS].",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")

@@ -14,6 +14,8 @@ from domain import db, feed, message_stores, receipts, segment_days
 
 LEAST_DAYS = receipts.LATEST.days
 """For so long receipts still count."""
+MOST_DAYS = 36_500
+"""A century: a moment much longer ago is none that the database knows."""
 STORE_WITHIN = timedelta(days=7)
 """How long after its purge a task's rows wait for their store to be dropped; then they are removed singly."""
 _EVERY = timedelta(days=1)

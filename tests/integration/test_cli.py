@@ -168,9 +168,10 @@ async def test_purge_says_what_it_did_and_would_do(database_url: str) -> None:
     for command, said in asked:
         done = groupsms(*command, database_url=database_url)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
-    refused = groupsms("purge", "--days", "6", database_url=database_url)
-    assert refused.returncode == 2
-    assert "6 is not in the range x>=7" in refused.stderr
+    for days in (6, 99999999999):
+        refused = groupsms("purge", "--days", str(days), database_url=database_url)
+        assert refused.returncode == 2
+        assert f"{days} is not in the range 7<=x<=36500" in refused.stderr
 
 
 def test_restored_says_which_database_it_means(bare_database_url: str, tmp_path: Path) -> None:
