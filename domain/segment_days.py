@@ -73,21 +73,25 @@ async def drop_older_than(age: timedelta) -> int:
 
 
 async def _is_needed(day: date) -> bool:
+    """Whether it has a segment of a task whose messages are kept, or gets one when a lease is taken back."""
+    first, end = _bounds(day)
     needed: bool = await db.fetchval(
         f"""
         SELECT EXISTS (
             SELECT FROM task
             WHERE messages_purged_at IS NULL AND started_at < $1
               AND EXISTS (SELECT FROM {_name(day)} AS segment WHERE segment.task_id = task.id)
-        )
+        ) OR EXISTS (SELECT FROM chunk WHERE state = 1 AND lease_until >= $2 AND lease_until < $3)
         """,
-        datetime.combine(day, datetime.min.time(), UTC) + _CLOCKS_APART,
+        first + _CLOCKS_APART,
+        first,
+        end,
     )
     return needed
 
 
 async def _open(day: date) -> None:
-    first, end = (datetime.combine(d, datetime.min.time(), UTC) for d in (day, day + timedelta(days=1)))
+    first, end = _bounds(day)
     async with db.transaction() as conn:
         await conn.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         if day in await _days():
@@ -109,6 +113,11 @@ async def _days() -> list[date]:
         """
     )
     return sorted(date.fromisoformat(row["relname"].removeprefix("segment_")) for row in rows)
+
+
+def _bounds(day: date) -> tuple[datetime, datetime]:
+    first, end = (datetime.combine(d, datetime.min.time(), UTC) for d in (day, day + timedelta(days=1)))
+    return first, end
 
 
 def _name(day: date) -> str:

@@ -278,6 +278,21 @@ async def test_what_a_dead_worker_left_is_taken_back_on_a_day_that_is_missing(wo
     assert (await world.check(claim.task_id)).counts.in_doubt == 2
 
 
+async def test_a_day_stays_until_what_was_held_on_it_is_taken_back(world: World, travel: Travel) -> None:
+    claim = await world.claim(await world.running(2))
+    assert await dispatch.mark(claim, 2, [])
+    day = f"segment_{await db.fetchval('SELECT max(lease_until) FROM chunk'):%Y%m%d}"
+    await travel(timedelta(days=9))  # and no worker ran meanwhile
+    for _ in ("lease", "segments"):
+        await segment_days.drop_older_than(timedelta(days=7))
+        assert day in await parts("segment")
+        await sweep.recover(world.bell, 0)
+    assert (await world.check(claim.task_id)).counts.in_doubt == 2
+    await db.fetch("UPDATE task SET messages_purged_at = groupsms_now()")
+    await segment_days.drop_older_than(timedelta(days=7))
+    assert day not in await parts("segment")
+
+
 # --- what statements read -----------------------------------------------------------------------
 
 
