@@ -48,8 +48,7 @@ async def doubt_what_may_have_been_sent(until: datetime | None = None) -> list[D
         moment = await conn.fetchval("SELECT least($1::timestamptz, groupsms_now())", until)
         tasks = await conn.fetch(
             """
-            SELECT t.id, t.account_id, t.name, account.name AS account,
-                   (SELECT count(*) FROM message WHERE task_id = t.id AND result = 0) AS messages
+            SELECT t.id, t.account_id, t.name, account.name AS account
             FROM task t JOIN account ON account.id = t.account_id
             WHERE (t.status IN ('SENDING', 'PAUSED') OR (t.status = 'SCHEDULED' AND t.send_at <= $1))
               AND EXISTS (SELECT FROM chunk WHERE task_id = t.id AND state < 2)
@@ -58,6 +57,14 @@ async def doubt_what_may_have_been_sent(until: datetime | None = None) -> list[D
             moment,
         )
         ids = [task["id"] for task in tasks]
+        # Named as parameters, the tasks tell PostgreSQL which stores to lock and look into.
+        waiting = await conn.fetch(
+            """
+            SELECT task_id, count(*) AS messages FROM message
+            WHERE task_id = ANY($1::bigint[]) AND result = 0 GROUP BY task_id
+            """,
+            ids,
+        )
         # As if a worker had marked all of it and died then: taken back below, like any lapsed lease.
         await conn.execute(
             """
@@ -83,4 +90,5 @@ async def doubt_what_may_have_been_sent(until: datetime | None = None) -> list[D
         for task in tasks:
             await feed.announce(conn, task["account_id"], task["id"])
     await recovery.recover_lapsed()
-    return [Doubted(task["id"], task["account"], task["name"], task["messages"]) for task in tasks]
+    messages = {row["task_id"]: row["messages"] for row in waiting}
+    return [Doubted(task["id"], task["account"], task["name"], messages.get(task["id"], 0)) for task in tasks]

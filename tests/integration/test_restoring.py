@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain import db, feed, restoring
+from domain import db, feed, message_stores, restoring
 from domain.engines import Engines
 from domain.states import TaskStatus
 from domain.task_control import pause_task
@@ -43,6 +44,20 @@ async def test_what_may_have_been_sent_is_in_doubt_and_the_rest_goes_on(
         assert (counts.unknown, counts.in_doubt, counts.waiting) == (count, count, 0)
     assert (await world.read(later)).counts.delivered == 3
     assert await db.fetchval("SELECT count(*) FROM segment WHERE gateway_message_id IS NOT NULL") == 3
+
+
+async def test_no_store_is_looked_into_but_those_of_the_tasks_in_question(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With thousands of stores the server would run out of memory for locks."""
+    monkeypatch.setattr(message_stores, "OWN_FROM", 3)
+    later = await world.create(3, after=timedelta(hours=3))
+    running = await world.running(2)
+    async with db.connection() as other, other.transaction():
+        await other.execute(f"LOCK TABLE message_{later // message_stores.TASKS}")
+        async with asyncio.timeout(10):
+            doubted = await restoring.doubt_what_may_have_been_sent()
+    assert [(task.task_id, task.messages) for task in doubted] == [(running, 2)]
 
 
 async def test_what_was_due_after_the_loss_was_not_sent(world: World, travel: Travel) -> None:
