@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _PING_SECONDS = 20.0
 _BACKLOG = 2048
 _SWITCH_SECONDS = 0.0005
-"""How long a thread that computes may keep the event loop from going on; Python's default is ten times that."""
+"""How long a thread that computes may keep the event loop from going on; by default it is ten times that."""
 
 
 class ListenError(Exception):
