@@ -18,7 +18,7 @@ import uvicorn
 import websockets
 
 from api.app import build
-from api.server import listen
+from api.server import PatientSocket, listen
 from domain import accounts
 from domain.settings import PREFIX, Settings
 from domain.states import Role
@@ -230,7 +230,7 @@ async def serving(
         server = _Server(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
+                ws=PatientSocket,
                 log_config=None,
                 timeout_graceful_shutdown=2,
                 proxy_headers=False,

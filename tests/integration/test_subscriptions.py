@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from websockets.frames import CloseCode
 
 from api.schema import following, global_ids
 from api.schema.task_lists import change_cursor
@@ -16,7 +18,7 @@ from domain import db, feed, sweep, task_control, tasks
 from domain.ports import ReceiptState
 from tests.integration.api_client import Api, Client, Events, serving
 from tests.integration.api_operations import CANCEL_TASK, DELETE_TASK, do
-from tests.integration.world import World, receipt
+from tests.integration.world import World, eventually, receipt
 
 HOURS = timedelta(hours=3)
 TASK_UPDATED = """subscription ($id: ID!) { taskUpdated(id: $id) {
@@ -329,3 +331,22 @@ async def test_a_change_made_through_another_api_is_hinted_at(
         assert (await changed(all_of_them))["task"]["status"] == "CANCELED"
         await do(elsewhere, DELETE_TASK, id=task_key(task_id))
         assert (await changed(all_of_them))["kind"] == "DELETED"
+
+
+async def test_a_socket_that_is_closed_for_two_reasons_at_once_is_no_failure(
+    api: Api, client: Client
+) -> None:
+    with capture_logs() as logged:
+        async with client.socket() as socket:
+            assert (await socket.receive())["type"] == "connection_ack"
+            connection = socket.connection
+            connection.protocol.send_binary(b"no operation")
+            connection.protocol.send_text(b"no UTF-8: \xff")
+            connection.transport.write(b"".join(connection.protocol.data_to_send()))
+            assert await socket.close_code() == CloseCode.INVALID_DATA
+
+        async def is_over() -> bool:
+            return any(entry["event"] == "request" for entry in logged)
+
+        await eventually(is_over)
+    assert not [entry for entry in logged if entry["log_level"] == "error"]
