@@ -7,7 +7,7 @@ import csv
 import multiprocessing
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import asyncpg
-import psutil
 import xlsxwriter
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -25,8 +24,7 @@ from api.demo.service_client import ServiceClient
 from api.schema.global_ids import key_of
 from tests.bench.figures import Figure
 from tests.bench.importing import IDLE_SECONDS, p99, waits_for_task
-from tests.bench.stage import Memory, stage, stopwatch, watched_memory
-from tests.conftest import keeper_of
+from tests.bench.stage import Memory, family, processor_seconds, stage, stopwatch, watched_memory
 from tests.e2e.line import Child, Line, create, make_international
 
 FAILED = 300_000
@@ -132,10 +130,10 @@ async def _task(line: Line, client: ServiceClient) -> str:
 async def _download(line: Line, api: Child, url: str, target: Path) -> _Download:
     idle = await asyncio.to_thread(Memory(line, api).look)
     async with watched_memory(line, api) as memory:
-        before = _processor_seconds(line)
+        before = processor_seconds(family(line))
         with target.open("wb") as file, stopwatch() as took:
             first = await _fetch(url, file)
-        spent = _processor_seconds(line) - before
+        spent = processor_seconds(family(line)) - before
     return _Download(first, _Cost(took[0], spent), (memory.peak - idle) / 2**20)
 
 
@@ -158,19 +156,6 @@ async def _fetch(url: str, file: BinaryIO) -> float:
     finally:
         writer.close()
     return first
-
-
-def _processor_seconds(line: Line) -> float:
-    """What our processes and the engines have used so far; not the process that measures."""
-    roots = [psutil.Process(), *_keepers(line)]
-    used = [process.cpu_times() for root in roots for process in root.children(recursive=True)]
-    return sum(times.user + times.system for times in used)
-
-
-def _keepers(line: Line) -> Iterator[psutil.Process]:
-    keeper = keeper_of(line.folder)
-    if keeper is not None:
-        yield psutil.Process(keeper)
 
 
 async def _bare(file: Path, write: _Write) -> _Cost:

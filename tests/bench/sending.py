@@ -19,8 +19,8 @@ from domain.segments import segment
 from domain.states import Region
 from tests.bench import kannel
 from tests.bench.figures import Figure
-from tests.bench.stage import stage, stopwatch
-from tests.e2e.line import Line, make_international
+from tests.bench.stage import family, processor_seconds, stage, stopwatch
+from tests.e2e.line import Child, Line, make_international
 from workers.smpp import pdu
 from workers.smpp.clock import SystemClock
 from workers.smpp.pdu import Frame, Status
@@ -59,9 +59,15 @@ async def bench() -> AsyncIterator[Figure]:
         _, client = await line.api()
         short, long = [await make_international(client, text) for text in (SHORT, LONG)]
         chain = await _bare_chain(line, address, 100_000)
-        await _worker(line)
+        worker = await _worker(line)
+        before = _spent(line, worker)
         one = await _sent(client, short, line.folder, 100_000)
+        spent = {who: seconds - before[who] for who, seconds in _spent(line, worker).items()}
         yield Figure("messages, one worker", one, "/s", chain, BARE, at_least=0.3)
+        everybody = sum(spent.values())
+        for who, seconds in spent.items():
+            what = f"processor time of a message, its import included: {who}"
+            yield Figure(what, seconds / 100_000 * 1e6, "µs", everybody / 100_000 * 1e6, "all of them")
         if kannel.is_installed():
             for name, window, durable, goal in PEERS:
                 numbers = list(islice(_numbers(), min(20_000, 500 * window)))
@@ -88,11 +94,23 @@ async def _centre(line: Line) -> str:
     return address
 
 
-async def _worker(line: Line) -> None:
+async def _worker(line: Line) -> Child:
     child = await line.worker()
     async with asyncio.timeout(60):
         while "smpp_bound" not in child.log.read_text():  # noqa: ASYNC110 - another process rings no event
             await asyncio.sleep(0.05)
+    return child
+
+
+def _spent(line: Line, worker: Child) -> dict[str, float]:
+    """Seconds of a processor that have been used so far, by whom."""
+    everybody = list(family(line))
+    spent = {
+        "worker": processor_seconds(family(line, worker)),
+        "PostgreSQL": processor_seconds(each for each in everybody if each.name() == "postgres"),
+    }
+    rest = processor_seconds(everybody) - sum(spent.values())
+    return {**spent, "API and message centre": rest}
 
 
 async def _sent(client: ServiceClient, made_from: dict[str, str], folder: Path, count: int) -> float:

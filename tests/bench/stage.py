@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psutil
@@ -37,31 +37,40 @@ async def stage() -> AsyncIterator[Line]:
             yield line
 
 
+def family(line: Line, only: Child | None = None) -> Iterator[psutil.Process]:
+    """Our processes and the engines, whose keeper is nobody's child, or `only` one and its children.
+
+    Not the process that measures.
+    """
+    if only is not None:
+        process = psutil.Process(only.process.pid)
+        yield from (process, *process.children(recursive=True))
+        return
+    yield from psutil.Process().children(recursive=True)
+    if (keeper := keeper_of(line.folder)) is not None:
+        yield from psutil.Process(keeper).children(recursive=True)
+
+
+def processor_seconds(processes: Iterable[psutil.Process]) -> float:
+    """What they have used so far, and those of their children that have ended."""
+    return sum(sum(process.cpu_times()[:4]) for process in processes)
+
+
 class Memory:
     """The memory the processes of a line and its engines use together, each shared page counted once."""
 
     def __init__(self, line: Line, only: Child | None = None) -> None:
         """Of all of them, or `only` of one and its children."""
+        self._line = line
         self._only = only
-        self._keeper = keeper_of(line.folder)
         self.peak = 0
         """Octets."""
 
     def look(self) -> int:
         """Add up what is used now."""
-        used = sum(_proportional(process) for process in self._family())
+        used = sum(_proportional(process) for process in family(self._line, self._only))
         self.peak = max(self.peak, used)
         return used
-
-    def _family(self) -> Iterator[psutil.Process]:
-        """Our processes and the engines, whose keeper is nobody's child; not the process that measures."""
-        if self._only is not None:
-            process = psutil.Process(self._only.process.pid)
-            yield from (process, *process.children(recursive=True))
-            return
-        yield from psutil.Process().children(recursive=True)
-        if self._keeper is not None:
-            yield from psutil.Process(self._keeper).children(recursive=True)
 
 
 @asynccontextmanager
