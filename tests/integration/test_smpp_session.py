@@ -269,6 +269,24 @@ async def test_a_bind_that_is_never_answered_ends() -> None:
                     pass
 
 
+async def test_what_a_centre_delivers_behind_its_unbind_is_taken() -> None:
+    async with scripted_centre() as centre, bound(centre) as opened:
+        answer = opened.session.submit(BODY)
+        await until(lambda: centre.visitor.of(Command.SUBMIT_SM))
+        centre.visitor.write(
+            pdu.encode(Command.UNBIND, 0, 9),
+            submit_resp(centre.visitor.of(Command.SUBMIT_SM)[0], "x"),
+            pdu.encode(Command.DELIVER_SM, 0, 77, DELIVERY),
+        )
+        assert (await answered(answer)).command_status == Status.ESME_ROK
+        await until(lambda: centre.visitor.of(Command.UNBIND_RESP))
+
+        assert [frame.sequence_number for frame in opened.deliveries] == [77]
+        assert [
+            (each.sequence_number, each.command_status) for each in centre.visitor.of(Command.DELIVER_SM_RESP)
+        ] == [(77, Status.ESME_ROK)]
+
+
 async def test_unbind_is_said_and_waited_for() -> None:
     def script(visitor: Visitor, frame: Frame) -> None:
         answer_bind(visitor, frame)

@@ -275,7 +275,8 @@ class Session(asyncio.Protocol):
         if frame.command_id & pdu.RESPONSE_BIT:
             self._handle_response(frame)
         elif frame.command_id == Command.DELIVER_SM:
-            if self.bound:
+            # Also behind the peer's unbind: some would drop for good what is refused for the bind's state.
+            if self.bound or self._parting is not None:
                 self._on_deliver_sm(self, frame)
             else:
                 self.acknowledge(frame.sequence_number, Status.ESME_RINVBNDSTS)
