@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
 
 from api.server import listen
 from tests.e2e.line import Line
@@ -58,6 +58,11 @@ class Visit:
     requested: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
+    def note_failure(self, request: Request) -> None:
+        """A request has failed; one that the page gave up, by leaving above all, is nothing to complain of."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"failed: {request.url}: {request.failure}")
+
     @property
     def hosts(self) -> set[str]:
         """Where it asked, host and port."""
@@ -70,7 +75,7 @@ async def new_visit(context: BrowserContext) -> Visit:
     page = visit.page
     page.on("request", lambda request: visit.requested.append(request.url))
     page.on("websocket", lambda socket: visit.requested.append(socket.url))
-    page.on("requestfailed", lambda request: visit.complaints.append(f"failed: {request.url}"))
+    page.on("requestfailed", visit.note_failure)
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     page.on(
         "console",

@@ -291,11 +291,20 @@ async def test_unbind_is_said_and_waited_for() -> None:
     def script(visitor: Visitor, frame: Frame) -> None:
         answer_bind(visitor, frame)
         if frame.command_id == Command.UNBIND:
-            visitor.write(pdu.encode(Command.UNBIND_RESP, 0, frame.sequence_number))
+            visitor.write(
+                pdu.encode(Command.DELIVER_SM, 0, 77, DELIVERY),
+                pdu.encode(Command.UNBIND_RESP, 0, frame.sequence_number),
+            )
 
     async with scripted_centre(script) as centre, bound(centre) as opened:
         await opened.session.unbind()
         await centre.visitor.gone.wait()
 
-        assert centre.visitor.received[-1].command_id == Command.UNBIND
+        unbind, refused = centre.visitor.received[-2:]
+        assert unbind.command_id == Command.UNBIND
+        assert (refused.command_id, refused.command_status) == (
+            Command.DELIVER_SM_RESP,
+            Status.ESME_RX_T_APPN,  # what crosses it is to come again
+        )
+        assert not opened.deliveries
         assert opened.session.closed.done()

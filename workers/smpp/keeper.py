@@ -218,7 +218,7 @@ class BindKeeper:
                 attempts.refused(
                     "smpp_certificate_refused",
                     f"the certificate does not verify: {error.verify_message.rstrip('.')}; "
-                    "check the gateway's host, or name the authority that signed it by ca=",
+                    "check its dates and the gateway's host, or name the authority that signed it by ca=",
                 )
             except (SessionError, OSError) as error:
                 attempts.failed("smpp_not_connected", str(error) or type(error).__name__)

@@ -279,7 +279,7 @@ class Session(asyncio.Protocol):
             if self.bound or self._parting is not None:
                 self._on_deliver_sm(self, frame)
             else:
-                self.acknowledge(frame.sequence_number, Status.ESME_RINVBNDSTS)
+                self.acknowledge(frame.sequence_number, Status.ESME_RX_T_APPN)  # for whoever binds next
         elif frame.command_id == Command.ENQUIRE_LINK:
             self._send(pdu.encode(Command.ENQUIRE_LINK_RESP, 0, frame.sequence_number))
         elif frame.command_id == Command.UNBIND:
