@@ -59,7 +59,7 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
 
     def note_failure(self, request: Request) -> None:
-        """A request has failed; one that the page gave up, by leaving above all, is nothing to complain of."""
+        """A request has failed; those that a page gives up, as it does on leaving, are no complaint."""
         if request.failure != "net::ERR_ABORTED":
             self.complaints.append(f"failed: {request.url}: {request.failure}")
 
