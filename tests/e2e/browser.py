@@ -59,7 +59,7 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
 
     def note_failure(self, request: Request) -> None:
-        """A request has failed; those that a page gives up, as it does on leaving, are no complaint."""
+        """A request has failed. What a page gives up is no complaint: it leaves, or gets a download."""
         if request.failure != "net::ERR_ABORTED":
             self.complaints.append(f"failed: {request.url}: {request.failure}")
 
