@@ -104,7 +104,7 @@ async def test_whoever_watches_sees_what_happens(database_url: str, redis_url: s
             api, worker, client = await watched_pair(line, traces)
             await readiness_tells_which_gateway_is_away(api, worker)
             async with scraping(api), scraping(worker):
-                task_id = await everything_happens(line, worker, client)
+                task_id = await everything_happens(line, api, worker, client)
             await connections_are_cut(worker, database_url, redis_url)
             for process in (api, worker):
                 await process.scrape()
@@ -150,12 +150,29 @@ async def scraping(process: Watched) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def everything_happens(line: Line, worker: Watched, client: ServiceClient) -> str:
+@asynccontextmanager
+async def held_imports(line: Line, api: Watched) -> AsyncIterator[None]:
+    """Hold up what the API stores until it shows that it is at it."""
+    holder = await asyncpg.connect(line.database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE chunk IN SHARE MODE")
+            yield
+            async with asyncio.timeout(10):
+                while await api.value("groupsms_imports_running") != 1:
+                    pass
+    finally:
+        await holder.close()
+
+
+async def everything_happens(line: Line, api: Watched, worker: Watched, client: ServiceClient) -> str:
     """Tasks with every ending, followed by a socket; lists polled, mistakes made. The task's id."""
     made_from = await make_international(client, "Hello")
     later = datetime.now(UTC) + timedelta(days=1)
     many = [f"+4474001{n:05d}" for n in range(10_000)]
-    await create(client, made_from, many, sendAt=later.isoformat())
+    async with held_imports(line, api):
+        creating = asyncio.create_task(create(client, made_from, many, sendAt=later.isoformat()))
+    await creating
     refused = {"name": "None", **made_from, "recipients": {"numbers": ["nobody"]}}
     assert (await client.execute(CREATE, input=refused))["createTask"]["errors"]
     for _ in range(3):
